@@ -1,0 +1,51 @@
+"""Admittance: breakers, rate limits and bulkheads in nanoseconds, on state a whole host shares."""
+
+from engine.core.admit import Permit, Refusal
+from engine.errors import (
+    ArenaError,
+    BulkheadFull,
+    ChaosInjected,
+    CircuitOpen,
+    Complaint,
+    ConfigError,
+    DeadlineExceeded,
+    Degraded,
+    Invalid,
+    RateLimited,
+    Refused,
+    RetryBudgetExhausted,
+    Shed,
+    Unhealthy,
+    UnknownPolicy,
+)
+from engine.policy import Policy
+from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter
+from engine.runtime import Engine, Snapshot, default
+
+__all__ = [
+    "ArenaError",
+    "Bulkhead",
+    "BulkheadFull",
+    "ChaosInjected",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "Complaint",
+    "ConfigError",
+    "Counter",
+    "DeadlineExceeded",
+    "Degraded",
+    "Engine",
+    "Invalid",
+    "Limiter",
+    "Permit",
+    "Policy",
+    "RateLimited",
+    "Refusal",
+    "Refused",
+    "RetryBudgetExhausted",
+    "Shed",
+    "Snapshot",
+    "Unhealthy",
+    "UnknownPolicy",
+    "default",
+]

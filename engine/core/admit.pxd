@@ -1,0 +1,20 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from engine.core.breaker cimport outcome, pass_
+from engine.core.bulkhead cimport grant
+from engine.core.view cimport adm_view
+
+
+ctypedef struct verdict:
+    uint32_t reason         # adm_reason; ADM_OK: admitted
+    uint32_t rule           # adm_rule that refused
+    int64_t wait_ns         # refused: how long until it is worth asking again
+    grant permit            # of the bulkhead
+    pass_ gate              # of the breaker
+
+
+cdef verdict judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, int64_t life_ns, bint keep) noexcept nogil
+cdef void hand_back(adm_view *view, const verdict *given, uint32_t cost, int64_t now_ns) noexcept nogil
+cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil
+cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil
+cdef bint may_be_orphaned(adm_view *view, const verdict *given) noexcept nogil

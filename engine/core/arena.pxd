@@ -1,0 +1,29 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from engine.core.layout cimport adm_header, adm_owner, adm_row
+
+
+cdef class Arena:
+    cdef char *base                 # start of the region
+    cdef adm_header *header
+    cdef uint64_t size              # bytes
+    cdef const int64_t *manual_ns   # NULL: the host's clock
+    cdef uint32_t owner             # this process's row; zero: to be claimed before the next use
+    cdef void **views               # adm_view by directory row; NULL: to be made
+    cdef void *made                 # every view ever made, a list that is freed with the arena
+    cdef uint32_t remote_hint       # where this process looks first for a free remote permit
+    cdef uint32_t forks             # private arenas: forks between the creator and this process
+    cdef int users                  # engines of this process that opened the arena
+    cdef int lock_fd
+    cdef object guard               # keeps the slow paths of this process's threads apart
+    cdef object manual
+    cdef readonly object path
+    cdef object __weakref__
+
+    cdef void *at(self, uint64_t offset, uint64_t bytes) noexcept nogil
+    cdef adm_owner *owner_row(self, uint32_t row) noexcept nogil
+    cdef adm_row *row(self, uint32_t index) noexcept nogil
+    cdef uint64_t allot(self, uint64_t bytes) except 0
+    cdef bint claim_owner(self) except -1
+    cdef bint lock_owner(self, uint32_t row) except -1
+    cdef void unlock_owner(self, uint32_t row)

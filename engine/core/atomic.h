@@ -1,0 +1,60 @@
+/* Memory order lives here and nowhere else.
+ *
+ * Every word that two processes share is an adm_word: one atomic of 64 bits.
+ * The struct keeps ordinary loads and stores from compiling by accident.
+ */
+#ifndef ADMITTANCE_ATOMIC_H
+#define ADMITTANCE_ATOMIC_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct adm_word {
+    _Atomic uint64_t bits;
+} adm_word;
+
+_Static_assert(sizeof(adm_word) == 8, "a shared word is 64 bits");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free to work across processes");
+
+/* Acquire: what was written before the word was published is visible to this reader. */
+static inline uint64_t adm_load(const adm_word *word)
+{
+    return atomic_load_explicit(&word->bits, memory_order_acquire);
+}
+
+/* Relaxed: the value alone matters, nothing is read through it. */
+static inline uint64_t adm_peek(const adm_word *word)
+{
+    return atomic_load_explicit(&word->bits, memory_order_relaxed);
+}
+
+/* Release: everything written before is visible to whoever loads this word. */
+static inline void adm_publish(adm_word *word, uint64_t bits)
+{
+    atomic_store_explicit(&word->bits, bits, memory_order_release);
+}
+
+/* The one way to change shared state. Release: the winner's earlier writes are visible to the next
+ * reader. Acquire: the winner sees those of the loser before it, as the loser sees the winner's. */
+static inline bool adm_cas(adm_word *word, uint64_t expected, uint64_t desired)
+{
+    return atomic_compare_exchange_strong_explicit(
+        &word->bits, &expected, desired, memory_order_acq_rel, memory_order_acquire);
+}
+
+/* Adds to a statistic that only this process writes. The GIL orders its threads, so a relaxed load
+ * and store suffice; where there is no GIL it is one atomic addition. Readers only sum. */
+static inline void adm_count(adm_word *word, uint64_t amount)
+{
+#ifdef Py_GIL_DISABLED
+    atomic_fetch_add_explicit(&word->bits, amount, memory_order_relaxed);
+#else
+    atomic_store_explicit(
+        &word->bits,
+        atomic_load_explicit(&word->bits, memory_order_relaxed) + amount,
+        memory_order_relaxed);
+#endif
+}
+
+#endif

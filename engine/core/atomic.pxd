@@ -1,0 +1,12 @@
+from libc.stdint cimport uint64_t
+
+
+cdef extern from "atomic.h" nogil:
+    ctypedef struct adm_word:
+        pass
+
+    uint64_t adm_load(const adm_word *word)
+    uint64_t adm_peek(const adm_word *word)
+    void adm_publish(adm_word *word, uint64_t bits)
+    bint adm_cas(adm_word *word, uint64_t expected, uint64_t desired)
+    void adm_count(adm_word *word, uint64_t amount)

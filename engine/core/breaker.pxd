@@ -1,0 +1,30 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from engine.core.view cimport adm_view
+from engine.core.window cimport tally
+
+
+cdef enum:
+    CLOSED = 0
+    OPEN = 1
+    HALF_OPEN = 2
+
+cdef enum outcome:
+    SUCCESS = 1
+    FAILURE = 2
+    IGNORED = 3
+
+
+ctypedef struct pass_:
+    bint admitted
+    uint32_t generation     # of the state that admitted; a report of an older one is void
+    uint32_t cell           # of the probe
+    uint64_t probe          # the probe's permit; zero: admitted by the closed state
+    int64_t wait_ns         # refused: how long until it is worth asking again
+
+
+cdef pass_ breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns) noexcept nogil
+cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint64_t probe, outcome how,
+                        int64_t now_ns) noexcept nogil
+cdef bint breaker_would_refuse(adm_view *view, int64_t now_ns, int64_t *wait_ns) noexcept nogil
+cdef uint64_t breaker_probe_held(adm_view *view, uint32_t cell, uint32_t generation, uint32_t owner) noexcept nogil

@@ -1,0 +1,199 @@
+/* What lies in an arena, word by word.
+ *
+ *   header | owner table | directory | remote permits | heap (parameters, slots, meters)
+ *
+ * Every field says its unit, who writes it and what zero means. Offsets count bytes from the start of the arena.
+ * "creator" writes before the arena is published and never again; "binder" holds the init lock.
+ */
+#ifndef ADMITTANCE_LAYOUT_H
+#define ADMITTANCE_LAYOUT_H
+
+#include <stddef.h>
+
+#include "atomic.h"
+
+#define ADM_LINE 64                         /* bytes of a cache line: two writers never share one */
+#define ADM_MAGIC 0x4e415454494d4441ULL     /* "ADMITTAN" read as bytes */
+#define ADM_VERSION 1U                      /* counts incompatible layouts */
+#define ADM_READY 0x5245414459ULL           /* header.state of a finished arena */
+#define ADM_NAME_MAX 128                    /* bytes of a policy name */
+
+/* ---- header ---------------------------------------------------------------------------------- */
+
+typedef struct adm_header {
+    uint64_t magic;             /* creator; ADM_MAGIC */
+    uint64_t layout_hash;       /* creator; adm_layout_hash() */
+    uint32_t layout_version;    /* creator; ADM_VERSION */
+    uint32_t owners_max;        /* creator; rows of the owner table, row 0 unused */
+    uint32_t rows_max;          /* creator; rows of the directory, a power of two */
+    uint32_t remote_max;        /* creator; cells for permits of remote callers */
+    uint64_t size;              /* creator; bytes of the whole arena */
+    uint64_t owners_at;         /* creator; offset of adm_owner[owners_max] */
+    uint64_t rows_at;           /* creator; offset of adm_row[rows_max] */
+    uint64_t remote_at;         /* creator; offset of permit words[remote_max] */
+    uint64_t heap_at;           /* creator; offset of the heap */
+    uint64_t boot_id[2];        /* creator; the boot whose clock the times are of; zero: unknown */
+    uint64_t time_namespace;    /* creator; inode of the time namespace; zero: unknown */
+    uint64_t secret[2];         /* creator; SipHash key of names and permit tags */
+    _Alignas(ADM_LINE)
+    adm_word state;             /* creator, last of all; ADM_READY */
+    adm_word heap_used;         /* binder; bytes of the heap given out */
+    adm_word rows_used;         /* binder; directory rows that carry a name */
+    adm_word config_version;    /* binder; counts published parameter blocks */
+    adm_word swept_ms;          /* anybody by CAS; monotonic ms of the last look for dead owners */
+} adm_header;
+
+/* ---- owner table ----------------------------------------------------------------------------- */
+
+/* A row is alive while its process holds the byte lock `row` of the lock file. */
+typedef struct adm_owner {
+    _Alignas(ADM_LINE)
+    adm_word life;              /* its process; counts attachments, so zero: never used */
+    adm_word pid;               /* its process; for people; zero: detached or repaired */
+    adm_word since_ns;          /* its process; monotonic time of the attachment */
+} adm_owner;
+
+#define ADM_REMOTE_OWNER 1023U              /* stamps permits of remote callers: these end by time alone */
+
+/* A permit is one word: status 2 | owner 10 | generation 20 | expiry 32 (ticks of 2^24 ns, zero: none). */
+#define ADM_FREE 0U
+#define ADM_HELD 1U
+#define ADM_PASSED 2U                       /* a probe that ended well */
+#define ADM_FAILED 3U                       /* a probe that failed, expired or lost its owner */
+
+/* ---- directory ------------------------------------------------------------------------------- */
+
+typedef struct adm_row {
+    _Alignas(ADM_LINE)
+    adm_word hash;              /* binder, after the name; keyed hash of the name; zero: empty row */
+    adm_word params;            /* binder; version 24 | offset 40 of an adm_params; zero: no such policy now */
+    adm_word meters;            /* anybody by CAS; offset of the first adm_meter; zero: none yet */
+    uint64_t name_bytes;        /* binder, before hash; length of the name */
+    char name[ADM_NAME_MAX];    /* binder, before hash; not terminated */
+} adm_row;
+
+/* ---- parameters: written before they are published, never changed afterwards ------------------ */
+
+#define ADM_HAS_RATE_LIMIT 1U
+#define ADM_HAS_BULKHEAD 2U
+#define ADM_HAS_BREAKER 4U
+
+typedef struct adm_limiter_params {
+    uint64_t slot;              /* offset of an adm_limiter */
+    int64_t interval_ns;        /* time one token takes to come back */
+    int64_t depth_ns;           /* burst x interval: how far ahead of the clock the level may run */
+    uint64_t burst;             /* tokens */
+} adm_limiter_params;
+
+typedef struct adm_bulkhead_params {
+    uint64_t slot;              /* offset of permit words[capacity] */
+    uint32_t limit;             /* permits held at once */
+    uint32_t capacity;          /* cells behind `slot`, at least `limit` */
+    int64_t hold_ns;            /* life of a permit; zero: as long as its owner */
+} adm_bulkhead_params;
+
+typedef struct adm_breaker_params {
+    uint64_t slot;              /* offset of an adm_breaker, then its probe cells, then its window */
+    uint32_t window;            /* calls */
+    uint32_t chunks;            /* words of the window */
+    uint32_t min_calls;         /* calls before the rate counts */
+    uint32_t failure_ppm;       /* failures per million calls that trip */
+    uint32_t probes;            /* permits of one half-open generation */
+    uint32_t probe_cells;       /* cells behind the head, at least `probes` */
+    uint32_t probe_passes;      /* successes among `probes` that close */
+    uint32_t spare;
+    int64_t open_for_ns;        /* rest before the first probe */
+    int64_t probe_timeout_ns;   /* life of a probe */
+} adm_breaker_params;
+
+typedef struct adm_params {
+    uint32_t rules;             /* ADM_HAS_... */
+    uint32_t spare;
+    adm_limiter_params rate_limit;
+    adm_bulkhead_params bulkhead;
+    adm_breaker_params breaker;
+} adm_params;
+
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+typedef struct adm_limiter {
+    _Alignas(ADM_LINE)
+    adm_word tat;               /* callers by CAS; theoretical arrival time, monotonic ns; zero: full */
+} adm_limiter;
+
+typedef struct adm_breaker {
+    _Alignas(ADM_LINE)
+    adm_word state;             /* callers by CAS; state 2 | generation 24 | time 38 ms; zero: closed */
+    adm_word cursor;            /* callers by CAS; generation 24 | chunk number 40 of the window */
+    adm_word opened;            /* who opened it; times it opened */
+} adm_breaker;
+
+/* ---- meter: one per policy and process, summed by readers ------------------------------------- */
+
+enum adm_counter {
+    ADM_ADMITTED,
+    ADM_SUCCESS,
+    ADM_FAILURE,
+    ADM_IGNORED,
+    ADM_VOID,
+    ADM_DURATION_NS,
+    ADM_TALLY,                  /* what a Counter counts */
+    ADM_REFUSED,                /* + reason */
+    ADM_COUNTERS = ADM_REFUSED + 12
+};
+
+typedef struct adm_meter {
+    _Alignas(ADM_LINE)
+    uint64_t next;              /* maker, before it is linked; offset of the next meter; zero: last */
+    adm_word owner;             /* its process by CAS; owner row, zero: nobody writes here now */
+    adm_word counts[ADM_COUNTERS]; /* its owner; never goes back */
+} adm_meter;
+
+/* ---- reasons and rules: one list, the numbers of the wire -------------------------------------- */
+
+enum adm_reason {
+    ADM_OK,
+    ADM_RATE_LIMITED,
+    ADM_BULKHEAD_FULL,
+    ADM_CIRCUIT_OPEN,
+    ADM_SHED,
+    ADM_DEGRADED,
+    ADM_RETRY_BUDGET,
+    ADM_DEADLINE,
+    ADM_CHAOS,
+    ADM_UNHEALTHY,
+    ADM_UNKNOWN_POLICY,
+    ADM_INVALID,
+    ADM_REASONS
+};
+
+enum adm_rule { ADM_NO_RULE, ADM_RULE_RATE_LIMIT, ADM_RULE_BULKHEAD, ADM_RULE_BREAKER };
+
+_Static_assert(offsetof(adm_header, state) == 128, "the header's moving words start a line");
+_Static_assert(sizeof(adm_header) == 192, "header");
+_Static_assert(sizeof(adm_owner) == ADM_LINE, "an owner has a line of its own");
+_Static_assert(sizeof(adm_row) == 3 * ADM_LINE, "directory row");
+_Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
+_Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
+_Static_assert(sizeof(adm_meter) == 3 * ADM_LINE, "meter");
+_Static_assert(ADM_REASONS == 12, "ADM_COUNTERS leaves room for every reason");
+
+/* Two builds may share an arena only when this agrees: FNV-1a over the shape of every struct. */
+static inline uint64_t adm_layout_hash(void)
+{
+    const uint64_t shape[] = {
+        ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_COUNTERS, ADM_REASONS,
+        sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
+        offsetof(adm_header, state), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),
+        sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
+        offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), sizeof(adm_meter),
+        offsetof(adm_meter, counts),
+    };
+    uint64_t hash = 0xcbf29ce484222325ULL;
+    for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
+        hash = (hash ^ shape[i]) * 0x100000001b3ULL;
+    }
+    return hash;
+}
+
+#endif

@@ -1,0 +1,131 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from engine.core.atomic cimport adm_word
+
+
+cdef extern from "layout.h" nogil:
+    const uint64_t ADM_LINE
+    const uint64_t ADM_MAGIC
+    const uint32_t ADM_VERSION
+    const uint64_t ADM_READY
+    const uint64_t ADM_NAME_MAX
+
+    ctypedef struct adm_header:
+        uint64_t magic
+        uint64_t layout_hash
+        uint32_t layout_version
+        uint32_t owners_max
+        uint32_t rows_max
+        uint32_t remote_max
+        uint64_t size
+        uint64_t owners_at
+        uint64_t rows_at
+        uint64_t remote_at
+        uint64_t heap_at
+        uint64_t boot_id[2]
+        uint64_t time_namespace
+        uint64_t secret[2]
+        adm_word state
+        adm_word heap_used
+        adm_word rows_used
+        adm_word config_version
+        adm_word swept_ms
+
+    ctypedef struct adm_owner:
+        adm_word life
+        adm_word pid
+        adm_word since_ns
+
+    const uint32_t ADM_REMOTE_OWNER
+    const uint32_t ADM_FREE
+    const uint32_t ADM_HELD
+    const uint32_t ADM_PASSED
+    const uint32_t ADM_FAILED
+
+    ctypedef struct adm_row:
+        adm_word hash
+        adm_word params
+        adm_word meters
+        uint64_t name_bytes
+        char name[128]
+
+    const uint32_t ADM_HAS_RATE_LIMIT
+    const uint32_t ADM_HAS_BULKHEAD
+    const uint32_t ADM_HAS_BREAKER
+
+    ctypedef struct adm_limiter_params:
+        uint64_t slot
+        int64_t interval_ns
+        int64_t depth_ns
+        uint64_t burst
+
+    ctypedef struct adm_bulkhead_params:
+        uint64_t slot
+        uint32_t limit
+        uint32_t capacity
+        int64_t hold_ns
+
+    ctypedef struct adm_breaker_params:
+        uint64_t slot
+        uint32_t window
+        uint32_t chunks
+        uint32_t min_calls
+        uint32_t failure_ppm
+        uint32_t probes
+        uint32_t probe_cells
+        uint32_t probe_passes
+        int64_t open_for_ns
+        int64_t probe_timeout_ns
+
+    ctypedef struct adm_params:
+        uint32_t rules
+        adm_limiter_params rate_limit
+        adm_bulkhead_params bulkhead
+        adm_breaker_params breaker
+
+    ctypedef struct adm_limiter:
+        adm_word tat
+
+    ctypedef struct adm_breaker:
+        adm_word state
+        adm_word cursor
+        adm_word opened
+
+    enum:
+        ADM_ADMITTED
+        ADM_SUCCESS
+        ADM_FAILURE
+        ADM_IGNORED
+        ADM_VOID
+        ADM_DURATION_NS
+        ADM_TALLY
+        ADM_REFUSED
+        ADM_COUNTERS
+
+    ctypedef struct adm_meter:
+        uint64_t next
+        adm_word owner
+        adm_word counts[19]
+
+    enum:
+        ADM_OK
+        ADM_RATE_LIMITED
+        ADM_BULKHEAD_FULL
+        ADM_CIRCUIT_OPEN
+        ADM_SHED
+        ADM_DEGRADED
+        ADM_RETRY_BUDGET
+        ADM_DEADLINE
+        ADM_CHAOS
+        ADM_UNHEALTHY
+        ADM_UNKNOWN_POLICY
+        ADM_INVALID
+        ADM_REASONS
+
+    enum:
+        ADM_NO_RULE
+        ADM_RULE_RATE_LIMIT
+        ADM_RULE_BULKHEAD
+        ADM_RULE_BREAKER
+
+    uint64_t adm_layout_hash()

@@ -1,0 +1,55 @@
+"""A process's view of one policy: a checked copy of its parameters, and pointers into the arena.
+
+A view is made on first use and again when the published version changed or the process forked; until then a decision pays for one
+load and one comparison. Everything that an arena file says about where things lie is checked here, once, and not on the hot
+path. Old views stay allocated until the arena is freed, because another thread may be using one.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc
+
+from engine.core.arena cimport Arena
+from engine.core.atomic cimport adm_load, adm_word
+from engine.core.directory cimport read_params
+from engine.core.layout cimport (
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_params,
+)
+from engine.core.meter cimport meter_of
+from engine.core.repair cimport attach
+
+
+cdef void _point(Arena arena, adm_view *view) noexcept nogil:
+    cdef adm_params *params = &view.params
+    if params.rules & ADM_HAS_RATE_LIMIT:
+        view.limiter = <adm_limiter *>(arena.base + params.rate_limit.slot)
+    if params.rules & ADM_HAS_BULKHEAD:
+        view.permits = <adm_word *>(arena.base + params.bulkhead.slot)
+        view.hint = (arena.owner - 1) * 8 % params.bulkhead.limit
+    if params.rules & ADM_HAS_BREAKER:
+        view.breaker = <adm_breaker *>(arena.base + params.breaker.slot)
+        view.probes = <adm_word *>(view.breaker + 1)
+        view.window = view.probes + params.breaker.probe_cells
+
+
+cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
+    """A new view of a row in service, else NULL. Raises ArenaError where this process cannot become an owner."""
+    cdef adm_view *view
+    cdef adm_params params
+    cdef uint64_t published
+    with arena.init_lock():
+        attach(arena)
+        published = adm_load(&arena.row(index).params)
+        if not read_params(arena, published, &params):
+            return NULL
+        view = <adm_view *>calloc(1, sizeof(adm_view))
+        if view == NULL:
+            raise MemoryError
+        view.older = arena.made
+        arena.made = view
+        view.published = published
+        view.row = arena.row(index)
+        view.params = params
+        view.meter = meter_of(arena, view.row)
+        _point(arena, view)
+        arena.views[index] = view
+    return view

@@ -1,0 +1,425 @@
+"""The gRPC messages, judged without protobuf objects: request bytes in, response bytes out.
+
+Both listeners call these functions, so they cannot differ. Bytes that are no message raise WireError with the offset; everything
+else is answered in the message: an unknown policy, an impossible cost, a forged permit. Unknown fields are skipped, of a
+repeated scalar the last one counts.
+
+Every permit of a remote caller lies in a cell that expires: one of the policy's bulkhead, or where the policy has none but needs a
+report, one of the arena's remote cells. Who frees that cell settles the permit, so a report counts once, whichever process of the
+host receives it (token.pxd).
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, may_be_orphaned, verdict
+from engine.core.arena cimport Arena
+from engine.core.atomic cimport adm_cas, adm_load, adm_word
+from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
+from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_take, grant
+from engine.core.clock cimport clock_ns
+from engine.core.directory cimport find
+from engine.core.layout cimport (
+    ADM_FREE, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_NO_RULE, ADM_OK,
+    ADM_REMOTE_OWNER, ADM_SHED, ADM_UNKNOWN_POLICY,
+)
+from engine.core.limiter cimport limiter_remaining
+from engine.core.permit cimport permit_expired, permit_expiry, permit_with_status
+from engine.core.protobuf cimport (
+    BYTES, VARINT, next_field, read_from, reader, write_bytes, write_field, write_varint,
+)
+from engine.core.repair cimport sweep
+from engine.core.token cimport TOKEN_BYTES, token, token_read, token_write
+from engine.core.view cimport adm_view, view_of
+
+cdef enum:
+    ADMITTED = 1
+    REFUSED = 2
+    MODE_ENFORCE = 1
+    MODE_PEEK = 2
+    LOCAL = 1
+    SETTLED = 1
+    ALREADY_SETTLED = 2
+    VOID = 3
+    EXTENDED = 4
+    RESPONSE_MAX = 128      # bytes of the longest response
+
+cdef int64_t MS = 1000000
+cdef uint64_t HOLD_MS = 60000           # of a remote permit that asks for nothing else
+cdef uint64_t HOLD_MAX_MS = 86400000
+
+BATCH_MAX = 1000
+
+
+class WireError(ValueError):
+    """Bytes that are no such message; `offset` says where they stop making sense."""
+
+    def __init__(self, complaint, offset):
+        super().__init__(f"{complaint} at byte {offset}")
+        self.offset = offset
+
+
+ctypedef struct question:
+    const uint8_t *policy
+    uint64_t policy_bytes
+    uint64_t cost
+    uint64_t hold_ms
+    uint64_t mode
+
+ctypedef struct answer:
+    adm_view *view          # NULL: unknown policy
+    uint32_t row
+    verdict given
+    uint32_t cost
+    token permit            # word of zero: nothing to report
+    bint peek
+
+ctypedef struct statement:
+    const uint8_t *permit
+    uint64_t permit_bytes
+    uint64_t outcome
+    uint64_t duration_us
+    uint64_t extend_ms
+    bint final
+
+
+cdef question _read_question(reader *r) noexcept nogil:
+    cdef question asked
+    asked.policy = NULL
+    asked.policy_bytes = 0
+    asked.cost = 1
+    asked.hold_ms = 0
+    asked.mode = MODE_ENFORCE
+    while next_field(r):
+        if r.kind == BYTES and r.number == 1:
+            asked.policy = r.bytes
+            asked.policy_bytes = r.value
+        elif r.kind == VARINT and r.number == 3:
+            asked.cost = <uint32_t>r.value
+        elif r.kind == VARINT and r.number == 7:
+            asked.hold_ms = <uint32_t>r.value
+        elif r.kind == VARINT and r.number == 10:
+            asked.mode = r.value if r.value else MODE_ENFORCE
+    return asked
+
+
+cdef statement _read_statement(reader *r) noexcept nogil:
+    cdef statement said
+    said.permit = NULL
+    said.permit_bytes = 0
+    said.outcome = 0
+    said.duration_us = 0
+    said.extend_ms = 0
+    said.final = False
+    while next_field(r):
+        if r.kind == BYTES and r.number == 1:
+            said.permit = r.bytes
+            said.permit_bytes = r.value
+        elif r.kind == VARINT and r.number == 2:
+            said.outcome = r.value
+        elif r.kind == VARINT and r.number == 3:
+            said.duration_us = r.value
+        elif r.kind == VARINT and r.number == 5:
+            said.extend_ms = <uint32_t>r.value
+        elif r.kind == VARINT and r.number == 6:
+            said.final = r.value != 0
+    return said
+
+
+cdef _check(const reader *r):
+    if r.complaint != NULL:
+        raise WireError(r.complaint.decode(), r.at - r.start)
+
+
+cdef void _refuse(answer *made, uint32_t reason) noexcept nogil:
+    made.given.reason = reason
+    made.given.rule = ADM_NO_RULE
+    made.given.wait_ns = 0
+
+
+cdef int64_t _life_ns(const adm_view *view, uint64_t hold_ms) noexcept nogil:
+    """How long a remote permit lives: as asked, else as the bulkhead says, else a minute."""
+    if hold_ms == 0 and view.params.rules & ADM_HAS_BULKHEAD and view.params.bulkhead.hold_ns:
+        return view.params.bulkhead.hold_ns
+    return <int64_t>(hold_ms if hold_ms else HOLD_MS) * MS
+
+
+cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noexcept:
+    """Put the permit of an admission into a cell that expires, and describe it by a token."""
+    cdef adm_view *view = made.view
+    cdef verdict *given = &made.given
+    cdef adm_word *cells = view.permits
+    cdef grant held = given.permit
+    if not view.params.rules & (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER):
+        return
+    if not view.params.rules & ADM_HAS_BULKHEAD:
+        cells = <adm_word *>(arena.base + arena.header.remote_at)
+        held = bulkhead_take(cells, arena.header.remote_max, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns)
+        if held.word == 0:
+            hand_back(view, given, made.cost, now_ns)
+            _refuse(made, ADM_SHED)
+            return
+        arena.remote_hint = held.cell + 1
+    made.permit.word = held.word
+    made.permit.cell = <uint32_t>((<char *>(cells + held.cell) - arena.base) // sizeof(adm_word))
+    made.permit.row = made.row
+    made.permit.generation = given.gate.generation
+    made.permit.probe = given.gate.cell + 1 if given.gate.probe else 0
+
+
+cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
+    """Judge one request. Counting is left to the caller, who may still hand the admission back."""
+    cdef answer made
+    cdef int64_t life_ns
+    cdef int64_t row = find(arena, <const char *>asked.policy, asked.policy_bytes)
+    made.view = view_of(arena, <uint32_t>row) if row >= 0 else NULL
+    made.row = <uint32_t>row
+    made.cost = <uint32_t>asked.cost
+    made.permit.word = 0
+    made.peek = asked.mode == MODE_PEEK
+    if made.view == NULL:
+        _refuse(&made, ADM_UNKNOWN_POLICY)
+        return made
+    if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0:
+        _refuse(&made, ADM_INVALID)
+        return made
+    life_ns = _life_ns(made.view, asked.hold_ms)
+    made.given = judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, not made.peek)
+    if may_be_orphaned(made.view, &made.given) and not made.peek and sweep(arena, now_ns) > 0:
+        made.given = judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, True)
+    if made.given.reason == ADM_OK and not made.peek:
+        _issue(arena, &made, now_ns, life_ns)
+    return made
+
+
+cdef void _count(const answer *made) noexcept nogil:
+    if made.view != NULL and not made.peek:
+        count_verdict(made.view, &made.given)
+
+
+cdef uint8_t *_write_answer(Arena arena, const answer *made, int64_t now_ns, uint8_t *out) noexcept nogil:
+    cdef uint8_t bytes[TOKEN_BYTES]
+    cdef const verdict *given = &made.given
+    out = write_field(out, 1, ADMITTED if given.reason == ADM_OK else REFUSED)
+    out = write_field(out, 2, given.reason)
+    if given.reason == ADM_OK and made.permit.word:
+        token_write(arena.header.secret, &made.permit, bytes)
+        out = write_bytes(out, 3, bytes, TOKEN_BYTES)
+    out = write_field(out, 4, <uint64_t>((given.wait_ns + MS - 1) // MS))
+    out = write_field(out, 5, given.rule)
+    if made.view != NULL:
+        if made.view.params.rules & ADM_HAS_RATE_LIMIT:
+            out = write_field(out, 6, limiter_remaining(made.view.limiter, &made.view.params.rate_limit, now_ns))
+            out = write_field(out, 7, made.view.params.rate_limit.burst)
+        out = write_field(out, 11, made.view.published >> 40)
+    return write_field(out, 12, LOCAL)
+
+
+cdef uint64_t _report(Arena arena, const statement *said, int64_t now_ns, token *permit) except *:
+    """The ReportResult of one statement; an extension leaves the new permit in `permit`."""
+    cdef adm_word *cell
+    cdef adm_view *view
+    cdef bint valid
+    if not token_read(arena.header.secret, said.permit, said.permit_bytes, permit):
+        return VOID
+    if permit.row >= arena.header.rows_max or permit.cell * sizeof(adm_word) > arena.size - sizeof(adm_word):
+        return VOID
+    view = view_of(arena, permit.row)
+    cell = <adm_word *>arena.base + permit.cell
+    if said.extend_ms and not said.final:
+        return _extend(cell, said.extend_ms, now_ns, permit)
+    if not bulkhead_settle(cell, permit.word):
+        if adm_load(cell) == permit_with_status(permit.word, ADM_FREE):
+            return ALREADY_SETTLED
+        valid = False
+    else:
+        valid = not permit_expired(permit.word, now_ns)
+    if view == NULL:
+        return VOID
+    valid = valid and _report_to_breaker(view, permit, <outcome>said.outcome, now_ns)
+    count_outcome(view, valid, <outcome>said.outcome, _duration_ns(said.duration_us))
+    return SETTLED if valid else VOID
+
+
+cdef int64_t _duration_ns(uint64_t duration_us) noexcept nogil:
+    """A day at the most, so that nobody's wild report spoils the sum."""
+    return <int64_t>min(duration_us, <uint64_t>86400000000) * 1000
+
+
+cdef bint _report_to_breaker(adm_view *view, const token *permit, outcome how, int64_t now_ns) noexcept nogil:
+    cdef uint64_t probe = 0
+    if not view.params.rules & ADM_HAS_BREAKER:
+        return True
+    if permit.probe:
+        probe = breaker_probe_held(view, permit.probe - 1, permit.generation, ADM_REMOTE_OWNER)
+        if probe == 0:
+            return False
+    return breaker_leave(view, permit.generation, permit.probe - 1, probe, how, now_ns)
+
+
+cdef uint64_t _extend(adm_word *cell, uint64_t extend_ms, int64_t now_ns, token *permit) noexcept nogil:
+    """Move the expiry of a live permit; its word changes, so the old token is void from here on."""
+    cdef uint64_t longer
+    if extend_ms > HOLD_MAX_MS or permit_expired(permit.word, now_ns):
+        return VOID
+    longer = permit.word & ~<uint64_t>0xFFFFFFFF | permit_expiry(now_ns, <int64_t>extend_ms * MS)
+    if not adm_cas(cell, permit.word, longer):
+        return VOID
+    permit.word = longer
+    return EXTENDED
+
+
+cdef uint8_t *_write_result(Arena arena, uint64_t result, const token *permit, uint8_t *out) noexcept nogil:
+    cdef uint8_t bytes[TOKEN_BYTES]
+    out = write_field(out, 1, result)
+    if result == EXTENDED:
+        token_write(arena.header.secret, permit, bytes)
+        out = write_bytes(out, 3, bytes, TOKEN_BYTES)
+    return out
+
+
+cdef bint _outcome_is_known(const statement *said) noexcept nogil:
+    return <int>SUCCESS <= <int>said.outcome <= <int>IGNORED or (said.extend_ms and not said.final)
+
+
+def admit(Arena arena not None, bytes data not None):
+    """AdmitRequest bytes -> AdmitResponse bytes. Raises WireError, and ArenaError once the arena is closed."""
+    cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
+    cdef question asked = _read_question(&r)
+    cdef uint8_t out[RESPONSE_MAX]
+    cdef int64_t now_ns
+    cdef answer made
+    _check(&r)
+    now_ns = clock_ns(arena.manual_ns)
+    made = _admit(arena, &asked, now_ns)
+    _count(&made)
+    return PyBytes_FromStringAndSize(<char *>out, _write_answer(arena, &made, now_ns, out) - out)
+
+
+def report(Arena arena not None, bytes data not None):
+    """ReportRequest bytes -> ReportResponse bytes. Raises WireError, also where the outcome is missing."""
+    cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
+    cdef statement said = _read_statement(&r)
+    cdef uint8_t out[RESPONSE_MAX]
+    cdef uint64_t result
+    cdef token permit
+    _check(&r)
+    if not _outcome_is_known(&said):
+        raise WireError("outcome is missing or unknown", len(data))
+    result = _report(arena, &said, clock_ns(arena.manual_ns), &permit)
+    return PyBytes_FromStringAndSize(<char *>out, _write_result(arena, result, &permit, out) - out)
+
+
+def remote_permits(Arena arena not None):
+    """Permits that remote callers hold in the arena's own cells, those of policies without a bulkhead."""
+    return bulkhead_in_use(<adm_word *>(arena.base + arena.header.remote_at), arena.header.remote_max,
+                           clock_ns(arena.manual_ns))
+
+
+cdef list _items(reader *r, bint *flag):
+    """(address, length) of every field 1 of a batch; field 2 is its flag."""
+    items = []
+    while next_field(r):
+        if r.kind == BYTES and r.number == 1:
+            items.append((<uint64_t>r.bytes, r.value))
+        elif r.kind == VARINT and r.number == 2:
+            flag[0] = r.value != 0
+    _check(r)
+    if len(items) > BATCH_MAX:
+        raise WireError(f"a batch of {len(items)} items, more than {BATCH_MAX}", r.at - r.start)
+    return items
+
+
+cdef uint8_t *_write_item(uint8_t *out, const uint8_t *item, uint64_t size) noexcept nogil:
+    return write_bytes(out, 1, item, size)
+
+
+cdef void _withdraw(Arena arena, const answer *made, int64_t now_ns) noexcept nogil:
+    hand_back(made.view, &made.given, made.cost, now_ns)
+    if made.permit.word and not made.view.params.rules & ADM_HAS_BULKHEAD:
+        bulkhead_settle(<adm_word *>arena.base + made.permit.cell, made.permit.word)
+
+
+cdef void _refuse_together(Arena arena, answer *made, uint64_t count, uint64_t first, int64_t now_ns) noexcept nogil:
+    """All or nothing: hand every admission back and give it the verdict of the first refusal."""
+    cdef uint64_t i
+    for i in range(count):
+        if made[i].given.reason == ADM_OK:
+            if not made[i].peek:
+                _withdraw(arena, &made[i], now_ns)
+            made[i].given.reason = made[first].given.reason
+            made[i].given.rule = made[first].given.rule
+            made[i].given.wait_ns = made[first].given.wait_ns
+
+
+cdef _judge_items(Arena arena, list items, bint together, int64_t now_ns, answer *made):
+    cdef uint64_t i
+    cdef int64_t refused = -1
+    cdef reader r
+    cdef question asked
+    for i, (address, size) in enumerate(items):
+        r = read_from(<const uint8_t *><uint64_t>address, size)
+        asked = _read_question(&r)
+        if r.complaint != NULL:
+            made[i].view = NULL
+            made[i].peek = False
+            _refuse(&made[i], ADM_INVALID)
+        else:
+            made[i] = _admit(arena, &asked, now_ns)
+        if refused < 0 and made[i].given.reason != ADM_OK:
+            refused = i
+    if together and refused >= 0:
+        _refuse_together(arena, made, len(items), refused, now_ns)
+
+
+def admit_batch(Arena arena not None, bytes data not None):
+    """AdmitBatchRequest bytes -> AdmitBatchResponse bytes; an item that is no message is refused as `invalid`.
+
+    Raises WireError where the batch itself is undecodable or longer than BATCH_MAX.
+    """
+    cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
+    cdef bint together = False
+    cdef list items = _items(&r, &together)
+    cdef int64_t now_ns = clock_ns(arena.manual_ns)
+    cdef uint64_t i
+    cdef uint8_t item[RESPONSE_MAX]
+    cdef answer *made = <answer *>malloc(max(len(items), 1) * (sizeof(answer) + RESPONSE_MAX))
+    cdef uint8_t *out
+    cdef uint8_t *end
+    if made == NULL:
+        raise MemoryError
+    try:
+        out = end = <uint8_t *>(made + len(items))
+        _judge_items(arena, items, together, now_ns, made)
+        for i in range(<uint64_t>len(items)):
+            _count(&made[i])
+            end = _write_item(end, item, _write_answer(arena, &made[i], now_ns, item) - item)
+        return PyBytes_FromStringAndSize(<char *>out, end - out)
+    finally:
+        free(made)
+
+
+def report_batch(Arena arena not None, bytes data not None):
+    """ReportBatchRequest bytes -> ReportBatchResponse bytes; an item that is no report is VOID.
+
+    Raises WireError where the batch itself is undecodable or longer than BATCH_MAX.
+    """
+    cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
+    cdef bint unused = False
+    cdef int64_t now_ns = clock_ns(arena.manual_ns)
+    cdef uint8_t item[RESPONSE_MAX]
+    cdef uint8_t frame[RESPONSE_MAX + 4]
+    cdef uint64_t result
+    cdef statement said
+    cdef token permit
+    results = bytearray()
+    for address, size in _items(&r, &unused):
+        r = read_from(<const uint8_t *><uint64_t>address, size)
+        said = _read_statement(&r)
+        result = VOID
+        if r.complaint == NULL and _outcome_is_known(&said):
+            result = _report(arena, &said, now_ns, &permit)
+        end = _write_item(frame, item, _write_result(arena, result, &permit, item) - item)
+        results += (<char *>frame)[:end - frame]
+    return bytes(results)

@@ -1,0 +1,112 @@
+"""The arena's counters as Prometheus metrics, read at scrape time.
+
+The totals are those of the whole host, whichever process is scraped. The labels `service` and
+`operation` are the two parts of a policy's name; no label carries a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+try:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ImportError:
+    raise ImportError(
+        "engine.metrics needs prometheus_client: pip install 'admittance[metrics]'"
+    ) from None
+
+if TYPE_CHECKING:
+    from engine.runtime import ArenaSnapshot, Engine, PolicySnapshot
+
+POLICY = ("service", "operation")
+CIRCUIT_STATES = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class EngineCollector(Collector):
+    """Yields the metrics of an Engine's arena; register it with a prometheus_client registry."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """Take one snapshot and yield its metric families; raises ArenaError if it cannot."""
+        snapshot = self._engine.snapshot()
+        yield from _decisions(snapshot.policies)
+        yield from _rules(snapshot.policies)
+        yield from _arena(snapshot.arena)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return (service, operation) of a policy's name, split at its first slash."""
+    service, _, operation = name.partition("/")
+    return service, operation
+
+
+def _decisions(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
+    decisions = CounterMetricFamily(
+        "admittance_decisions",
+        "Requests for admission by what was decided.",
+        labels=(*POLICY, "decision", "reason"),
+    )
+    outcomes = CounterMetricFamily(
+        "admittance_outcomes", "Reported outcomes.", labels=(*POLICY, "outcome")
+    )
+    durations = CounterMetricFamily(
+        "admittance_call_duration_seconds",
+        "Time spent in admitted calls whose outcome was reported.",
+        labels=POLICY,
+    )
+    voids = CounterMetricFamily(
+        "admittance_void_reports",
+        "Reports of forged, expired or orphaned permits.",
+        labels=POLICY,
+    )
+    for policy in policies:
+        labels = split_name(policy.name)
+        decisions.add_metric((*labels, "admitted", ""), policy.admitted)
+        for reason, count in sorted(policy.refused.items()):
+            decisions.add_metric((*labels, "refused", reason), count)
+        for outcome in ("success", "failure", "ignored"):
+            outcomes.add_metric((*labels, outcome), getattr(policy, outcome))
+        durations.add_metric(labels, policy.duration_ns / 1e9)
+        voids.add_metric(labels, policy.void)
+    return iter((decisions, outcomes, durations, voids))
+
+
+def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
+    circuits = GaugeMetricFamily(
+        "circuit_breaker_state", "0 closed, 1 half-open, 2 open.", labels=POLICY
+    )
+    in_use = GaugeMetricFamily("admittance_permits_in_use", "Permits held now.", labels=POLICY)
+    limits = GaugeMetricFamily(
+        "admittance_permits_limit", "Permits that may be held at once.", labels=POLICY
+    )
+    tokens = GaugeMetricFamily(
+        "admittance_tokens_remaining", "Tokens left in the rate limit now.", labels=POLICY
+    )
+    for policy in policies:
+        labels = split_name(policy.name)
+        if policy.breaker:
+            circuits.add_metric(labels, CIRCUIT_STATES[policy.breaker.state])
+        if policy.bulkhead:
+            in_use.add_metric(labels, policy.bulkhead.in_use)
+            limits.add_metric(labels, policy.bulkhead.limit)
+        if policy.rate_limit:
+            tokens.add_metric(labels, policy.rate_limit.remaining)
+    return iter((circuits, in_use, limits, tokens))
+
+
+def _arena(arena: ArenaSnapshot) -> Iterator[Metric]:
+    for name, meaning, value in (
+        ("arena_owners", "Processes attached to the arena.", arena.owners),
+        ("arena_owners_max", "Processes that can be attached to the arena.", arena.owners_max),
+        ("arena_rows", "Directory rows in use, one for each policy.", arena.rows),
+        ("arena_rows_max", "Directory rows of the arena.", arena.rows_max),
+        ("arena_heap_bytes", "Bytes of the arena's heap in use.", arena.heap_used),
+        ("arena_heap_bytes_max", "Bytes of the arena's heap.", arena.heap_size),
+        ("remote_permits", "Permits held by callers over gRPC.", arena.remote_permits),
+        ("config_version", "Version of the policies in force.", arena.config_version),
+    ):
+        yield GaugeMetricFamily(f"admittance_{name}", meaning, value=value)

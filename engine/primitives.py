@@ -1,0 +1,73 @@
+"""The primitives: one pattern each, without a policy around it, for hot loops.
+
+Each takes the parameters of its rule (`engine.rules`), `engine=` (default: the process-wide one)
+and `name=`, by which the processes that share an arena find the same state; on a private arena the
+name may be left out. Raises ValueError for a wrong parameter and for a missing name.
+"""
+
+from typing import Any
+
+from engine.core import breaker, bulkhead, counter, limiter
+from engine.rules import Breaker, RateLimit
+from engine.rules import Bulkhead as BulkheadRule
+from engine.runtime import Engine, default
+
+
+class Limiter(limiter.Limiter):
+    """A rate limit: `Limiter("100/s", burst=20).try_acquire()` takes a token, or says False."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        rate: str,
+        *,
+        burst: int | None = None,
+        engine: Engine | None = None,
+        name: str | None = None,
+    ) -> "Limiter":
+        engine = engine or default()
+        return super().__new__(
+            cls, engine.arena, engine.bind_rule(RateLimit(rate, burst=burst), name)
+        )
+
+
+class CircuitBreaker(breaker.CircuitBreaker):
+    """A breaker: `try_acquire()` before work, `record(ok, duration)` or `ignore()` after it."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls, *, engine: Engine | None = None, name: str | None = None, **parameters: Any
+    ) -> "CircuitBreaker":
+        engine = engine or default()
+        return super().__new__(cls, engine.arena, engine.bind_rule(Breaker(**parameters), name))
+
+
+class Bulkhead(bulkhead.Bulkhead):
+    """A bulkhead: `try_acquire()` takes one of `limit` permits or says False; `release()`."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        limit: int,
+        *,
+        hold: float | str | None = None,
+        engine: Engine | None = None,
+        name: str | None = None,
+    ) -> "Bulkhead":
+        engine = engine or default()
+        return super().__new__(
+            cls, engine.arena, engine.bind_rule(BulkheadRule(limit, hold=hold), name)
+        )
+
+
+class Counter(counter.Counter):
+    """A number that all processes add to: `inc()`, `add(n)`, `value`; it outlives them all."""
+
+    __slots__ = ()
+
+    def __new__(cls, *, engine: Engine | None = None, name: str | None = None) -> "Counter":
+        engine = engine or default()
+        return super().__new__(cls, engine.arena, engine.bind_counter(name))

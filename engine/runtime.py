@@ -1,0 +1,234 @@
+"""The Engine: opens an arena, binds policies to their slots, swaps one PolicySet for another."""
+
+import difflib
+import itertools
+import os
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+
+import msgspec
+
+from engine import config
+from engine.core import admit, breaker, directory, repair, wire
+from engine.core.arena import DEFAULT_SIZE, Arena
+from engine.core.clock import ManualClock
+from engine.policy import Policy
+from engine.rules import PolicySet, PolicySpec, Rule
+
+UNNAMED = "~"
+
+
+class BreakerSnapshot(msgspec.Struct, frozen=True):
+    """A circuit breaker: calls and failures in its window, seconds until asking is worth it."""
+
+    state: str
+    generation: int
+    calls: int
+    failures: int
+    retry_after: float
+    opened: int
+    probing: int
+
+
+class BulkheadSnapshot(msgspec.Struct, frozen=True):
+    """A bulkhead: permits held on the whole host, and how many there are."""
+
+    in_use: int
+    limit: int
+
+
+class RateLimitSnapshot(msgspec.Struct, frozen=True):
+    """A rate limit: tokens that could be taken now, and the burst."""
+
+    remaining: int
+    limit: int
+
+
+class PolicySnapshot(msgspec.Struct, frozen=True):
+    """A policy: counts of the whole host since the arena was made, and the state of its rules."""
+
+    name: str
+    version: int
+    admitted: int
+    refused: dict[str, int]
+    success: int
+    failure: int
+    ignored: int
+    void: int
+    duration_ns: int
+    breaker: BreakerSnapshot | None
+    bulkhead: BulkheadSnapshot | None
+    rate_limit: RateLimitSnapshot | None
+
+
+class ArenaSnapshot(msgspec.Struct, frozen=True):
+    """An arena: owners and rows with their limits, heap in bytes, count of published blocks."""
+
+    path: str | None
+    owners: int
+    owners_max: int
+    rows: int
+    rows_max: int
+    heap_used: int
+    heap_size: int
+    config_version: int
+    remote_permits: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What an arena holds: each figure is exact, all together they are not one instant."""
+
+    arena: ArenaSnapshot
+    policies: list[PolicySnapshot]
+
+
+class Engine:
+    """Policies on one arena.
+
+    `arena` is None for a private one or the path of the file that the processes of a host share; it
+    is made with `arena_size` bytes where there is none. `policies` is a TOML file or a PolicySet.
+    `clock` is an `engine.testing.ManualClock` in tests. Raises ArenaError and ConfigError.
+    """
+
+    def __init__(
+        self,
+        arena: str | os.PathLike[str] | None = None,
+        policies: str | os.PathLike[str] | PolicySet | None = None,
+        *,
+        arena_size: int = DEFAULT_SIZE,
+        clock: ManualClock | None = None,
+    ) -> None:
+        wanted = (
+            policies
+            if isinstance(policies, PolicySet) or policies is None
+            else config.load(policies)
+        )
+        if arena is None:
+            self.arena = Arena.private(arena_size, clock)
+        else:
+            self.arena = Arena.open(arena, arena_size, clock)
+        self._applied: frozenset[str] = frozenset()
+        self._unnamed = itertools.count(1)
+        repair.attach(self.arena)
+        if wanted is not None:
+            self.apply(wanted)
+
+    def apply(self, policies: PolicySet) -> None:
+        """Put a PolicySet in force. What stays keeps its state, what is gone is retired."""
+        for spec in policies.policies.values():
+            self.bind(spec)
+        for name in self._applied - policies.policies.keys():
+            directory.retire(self.arena, name)
+        self._applied = frozenset(policies.policies)
+
+    def bind(self, spec: PolicySpec) -> int:
+        """Publish one policy and return its directory row; the same rules again change nothing."""
+        return directory.bind(self.arena, spec.name, spec.core())
+
+    def bind_rule(self, rule: Rule, name: str | None) -> int:
+        """Publish a policy of one rule for a primitive; on a shared arena it needs a name."""
+        if name is not None:
+            return self.bind(PolicySpec(name, (rule,)))
+        return self._bind_unnamed({rule.kind: rule.core()}, rule.kind)
+
+    def bind_counter(self, name: str | None) -> int:
+        """Publish a counter."""
+        if name is not None:
+            return directory.bind(self.arena, f"{UNNAMED}counter/{name}", {})
+        return self._bind_unnamed({}, "counter")
+
+    def _bind_unnamed(self, core: Mapping[str, tuple[int, ...]], kind: str) -> int:
+        if self.arena.path is not None:
+            raise ValueError(
+                f"name= is missing: by it the processes of {self.arena.path} share this {kind}"
+            )
+        return directory.bind(self.arena, f"{UNNAMED}{kind}/{next(self._unnamed)}", core)
+
+    def policy(self, name: str) -> Policy:
+        """The policy of that name, whoever bound it. Raises LookupError with the nearest names."""
+        row = directory.lookup(self.arena, name)
+        if row is None:
+            near = difflib.get_close_matches(name, self.names(), n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise LookupError(f"no policy {name!r}{hint}")
+        return Policy.at(self.arena, name, row)
+
+    def names(self) -> list[str]:
+        """The names of all policies in service, sorted."""
+        return sorted(self._rows())
+
+    def _rows(self) -> dict[str, int]:
+        found = directory.names(self.arena).items()
+        return {name: row for row, name in found if not name.startswith(UNNAMED)}
+
+    def repair(self) -> int:
+        """Give back dead processes' permits; how many. A refusal for want of one does it too."""
+        return repair.repair(self.arena)
+
+    def snapshot(self) -> Snapshot:
+        """The arena and every policy in service, in figures of the whole host."""
+        self.repair()
+        rows = self._rows()
+        stats = self.arena.stats() | {"remote_permits": wire.remote_permits(self.arena)}
+        return Snapshot(
+            ArenaSnapshot(**stats),
+            [_policy_snapshot(self.arena, name, rows[name]) for name in sorted(rows)],
+        )
+
+    def close(self) -> None:
+        """Detach. Handles of this engine then raise ArenaError; the arena file stays for others."""
+        self.arena.close()
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Engine on {self.arena.path or 'a private arena'}>"
+
+
+def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
+    counts = admit.counters(arena, row)
+    tokens, permits = admit.levels(arena, row)
+    circuit = breaker.snapshot(arena, row)
+    return PolicySnapshot(
+        name=name,
+        version=admit.Policy(arena, name, row).version,
+        admitted=counts["admitted"],
+        refused=counts["refused"],
+        success=counts["success"],
+        failure=counts["failure"],
+        ignored=counts["ignored"],
+        void=counts["void"],
+        duration_ns=counts["duration_ns"],
+        breaker=None if circuit is None else _breaker_snapshot(*circuit),
+        bulkhead=None if permits is None else BulkheadSnapshot(*permits),
+        rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
+    )
+
+
+def _breaker_snapshot(
+    state: str, generation: int, calls: int, failures: int, wait_ns: int, opened: int, probing: int
+) -> BreakerSnapshot:
+    return BreakerSnapshot(state, generation, calls, failures, wait_ns / 1e9, opened, probing)
+
+
+_default: Engine | None = None
+_default_guard = threading.Lock()
+
+
+def default() -> Engine:
+    """The process-wide Engine, made on first use from ENGINE_ARENA and ENGINE_POLICIES, if set."""
+    global _default
+    with _default_guard:
+        if _default is None:
+            _default = Engine(os.environ.get("ENGINE_ARENA"), os.environ.get("ENGINE_POLICIES"))
+        return _default

@@ -1,0 +1,1 @@
+"""The admission service: the engine's policies over gRPC."""

@@ -1,0 +1,224 @@
+"""Rules hold what they were given, in one unit, and refuse what lies outside their ranges."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.rules import (
+    KINDS,
+    Breaker,
+    Bulkhead,
+    PolicySet,
+    PolicySpec,
+    RateLimit,
+    Rule,
+    parameters,
+    seconds,
+)
+
+TEN_YEARS_S = 10 * 365 * 86_400
+UNIT_S = {"s": 1, "min": 60, "h": 3_600, "day": 86_400}
+
+
+def test_defaults_are_those_of_the_design() -> None:
+    assert Breaker().core() == (100, 20, 500_000, 30 * 10**9, 5, 800_000, 30 * 10**9)
+    assert Bulkhead(32).core() == (32, 0)
+    assert RateLimit("100/s").core() == (10_000_000, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("250ms", 0.25), ("30s", 30), ("5min", 300), ("1h", 3_600), ("1.5s", 1.5), ("13ms", 0.013)],
+)
+def test_duration_is_in_seconds_when_it_is_text(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+    assert Breaker(open_for=text) == Breaker(open_for=expected)
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "-1s", "1 s", "1e3s", "1d", ".5s", "1s\n", "٣s"])
+def test_duration_is_refused_when_its_text_is_malformed(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("rate", "core"),
+    [
+        ("10000000/s", (100, 10_000_000)),
+        ("864000000000/day", (100, 10_000_000)),
+        ("3/s", (333_333_334, 2)),
+        ("90/min", (666_666_667, 1)),
+        ("1/day", (86_400 * 10**9, 1)),
+        ("1/h", (3_600 * 10**9, 1)),
+    ],
+)
+def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int, int]) -> None:
+    assert RateLimit(rate).core() == core
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameter", "low", "high", "beyond"),
+    [
+        (Breaker, "window", 1, 10_000, [0, 10_001, -1]),
+        (Breaker, "failure_rate", 1e-6, 1, [0, 1.000001, float("nan"), float("inf")]),
+        (Breaker, "min_calls", 1, 100, [0, 10_001]),
+        (Breaker, "open_for", 0.01, 86_400, [0.0099, 86_401, "9ms", "25h", float("nan")]),
+        (Breaker, "probes", 1, 100, [0, 101]),
+        (Breaker, "probe_success_rate", 1e-6, 1, [0, 1.1]),
+        (Breaker, "probe_timeout", 0.01, 3_600, [0.0099, 3_601, "61min"]),
+        (Bulkhead, "limit", 1, 65_536, [0, 65_537, 10**400]),
+        (Bulkhead, "hold", 0.05, 86_400, [0.049, "49ms", 86_401]),
+        (RateLimit, "rate", "1/day", "10000000/s", ["0/s", "10000001/s", "864000000001/day"]),
+        (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
+    ],
+)
+def test_parameter_is_accepted_only_inside_its_range(
+    rule: type[Rule], parameter: str, low: Any, high: Any, beyond: list[Any]
+) -> None:
+    required: dict[str, dict[str, Any]] = {
+        "breaker": {},
+        "bulkhead": {"limit": 8},
+        "rate_limit": {"rate": "100/s"},
+    }
+    usual = required[rule.kind]
+    for value in (low, high):
+        assert getattr(rule(**usual | {parameter: value}), parameter) == value
+    for value in beyond:
+        with pytest.raises(ValueError, match=f"{parameter} .*must be"):
+            rule(**usual | {parameter: value})
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameter", "value"),
+    [
+        (Breaker, "window", 10.0),
+        (Breaker, "window", True),
+        (Breaker, "window", "10"),
+        (Breaker, "window", None),
+        (Breaker, "failure_rate", "0.5"),
+        (Breaker, "failure_rate", True),
+        (Breaker, "open_for", None),
+        (Breaker, "open_for", False),
+        (Bulkhead, "limit", None),
+        (RateLimit, "rate", 100),
+        (RateLimit, "rate", "100"),
+        (RateLimit, "rate", "100/s\n"),
+        (RateLimit, "rate", "9" * 5_000 + "/s"),
+    ],
+)
+def test_parameter_is_refused_when_its_type_is_wrong(
+    rule: Any, parameter: str, value: object
+) -> None:
+    with pytest.raises(ValueError, match=f"{rule.__name__}: {parameter} = .*: must be a"):
+        rule(**{parameter: value})
+
+
+def test_error_names_parameter_value_and_range_when_a_value_is_wrong() -> None:
+    with pytest.raises(ValueError, match=r"^Breaker: failure_rate = 1\.5: must be greater than 0"):
+        Breaker(failure_rate=1.5)
+    with pytest.raises(ValueError, match=r"^Bulkhead: hold = 0: must be at least 50ms and at"):
+        Bulkhead(1, hold=0)
+
+
+def test_arguments_after_the_first_are_refused_when_positional() -> None:
+    with pytest.raises(TypeError):
+        Bulkhead(8, 1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        RateLimit("1/s", 8)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Breaker(10)  # type: ignore[call-arg]
+
+
+def test_rule_stays_as_it_is_when_assigned_to() -> None:
+    bulkhead = Bulkhead(8)
+    with pytest.raises(AttributeError):
+        bulkhead.limit = 9  # type: ignore[misc]
+
+
+def test_min_calls_is_refused_when_above_window() -> None:
+    assert Breaker(window=10, min_calls=10).core()[1] == 10
+    with pytest.raises(ValueError, match=r"min_calls \(11\) must be at most window \(10\)"):
+        Breaker(window=10, min_calls=11)
+
+
+def test_min_calls_follows_window_when_not_given() -> None:
+    assert Breaker(window=5).core()[1] == 5
+    assert Breaker(window=10_000).core()[1] == 20
+
+
+def test_burst_is_refused_when_it_refills_for_more_than_ten_years() -> None:
+    assert RateLimit("1/day", burst=3_650).core() == (86_400 * 10**9, 3_650)
+    with pytest.raises(ValueError, match=r"burst \(3651\) must be at most 3650 at 1/day"):
+        RateLimit("1/day", burst=3_651)
+
+
+def test_tiny_share_stays_above_zero_in_the_core() -> None:
+    assert Breaker(failure_rate=1e-300).core()[2] == 1
+
+
+@given(st.integers(1, 10_000_000), st.sampled_from(list(UNIT_S)), st.integers(1, 1_000_000_000))
+def test_interval_never_exceeds_the_rate(count: int, unit: str, burst: int) -> None:
+    interval_ns, usual_burst = RateLimit(f"{count}/{unit}").core()
+    assert interval_ns * count >= UNIT_S[unit] * 10**9
+    assert (interval_ns - 1) * count < UNIT_S[unit] * 10**9
+    assert usual_burst == max(1, 10**9 // interval_ns)
+    if burst * interval_ns <= TEN_YEARS_S * 10**9:
+        assert RateLimit(f"{count}/{unit}", burst=burst).core() == (interval_ns, burst)
+    else:
+        with pytest.raises(ValueError, match="burst"):
+            RateLimit(f"{count}/{unit}", burst=burst)
+
+
+def test_kinds_are_in_order_of_judgement() -> None:
+    assert list(KINDS.items()) == [
+        ("breaker", Breaker),
+        ("bulkhead", Bulkhead),
+        ("rate_limit", RateLimit),
+    ]
+
+
+def test_every_parameter_has_a_range_in_words() -> None:
+    for rule in KINDS.values():
+        for parameter in parameters(rule).values():
+            assert parameter.words.startswith(("must be an ", "must be a "))
+
+
+def test_spec_is_in_order_of_judgement_when_given_in_another() -> None:
+    spec = PolicySpec("a/b", (RateLimit("1/s"), Breaker(), Bulkhead(1)))
+    assert spec == PolicySpec("a/b", (Breaker(), Bulkhead(1), RateLimit("1/s")))
+    assert list(spec.core().items()) == [
+        ("breaker", Breaker().core()),
+        ("bulkhead", (1, 0)),
+        ("rate_limit", (10**9, 1)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a", "payments/charge", "a.b-c_d/0", "x" * 128])
+def test_spec_is_accepted_when_the_name_fits(name: str) -> None:
+    assert PolicySpec(name, (Bulkhead(1),)).name == name
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "a/*", "a\n", "é", "x" * 129])
+def test_spec_is_refused_when_the_name_does_not_fit(name: str) -> None:
+    with pytest.raises(ValueError, match="a name is 1 to 128 characters"):
+        PolicySpec(name, (Bulkhead(1),))
+
+
+@pytest.mark.parametrize("rules", [(), (Bulkhead(1), Bulkhead(2))])
+def test_spec_is_refused_when_rules_are_none_or_of_one_kind(rules: tuple[Rule, ...]) -> None:
+    with pytest.raises(ValueError, match="one to each kind at most, and one at least"):
+        PolicySpec("a/b", rules)
+
+
+def test_set_is_equal_when_its_policies_are() -> None:
+    one, other = (PolicySet({"a/b": PolicySpec("a/b", (Bulkhead(1),))}) for _ in range(2))
+    assert one == other
+
+
+def test_rule_is_checked_when_msgspec_converts_it() -> None:
+    assert msgspec.convert({"open_for": "1s"}, Breaker) == Breaker(open_for=1)
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.convert({"windw": 1}, Breaker)
