@@ -27,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     policies: str = ""  # the policy file
     arena: str = ""  # the arena file; empty: `arena` in the runtime folder
-    arena_bytes: Annotated[int, Meta(ge=MIB, le=16 << 30)] = 16 * MIB  # when it is made
+    arena_bytes: Annotated[int, Meta(ge=2 * MIB, le=2048 * MIB)] = 16 * MIB  # when it is made
     listen: str = "127.0.0.1:50051"  # the data plane
     web: str = "127.0.0.1:9464"  # metrics and probes
     insecure_anywhere: bool = False  # listen beyond this machine without TLS

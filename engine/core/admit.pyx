@@ -6,6 +6,7 @@ later rule refuses, so a refusal consumes nothing. One clock read an admission, 
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_count
@@ -66,11 +67,7 @@ cdef verdict judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost
     cdef verdict given
     cdef uint32_t rules = view.params.rules
     cdef int64_t wait_ns
-    given.reason = ADM_OK
-    given.rule = ADM_NO_RULE
-    given.wait_ns = 0
-    given.permit.word = 0
-    given.gate.probe = 0
+    memset(&given, 0, sizeof(verdict))
     if rules & ADM_HAS_RATE_LIMIT and (cost == 0 or cost > view.params.rate_limit.burst):
         _refuse(&given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)
         return given
@@ -282,6 +279,7 @@ cdef class Policy:
 
     cdef Refusal _unknown(self):
         cdef verdict given
+        memset(&given, 0, sizeof(verdict))
         _refuse(&given, ADM_UNKNOWN_POLICY, ADM_NO_RULE, 0)
         return self._refusal(&given)
 

@@ -116,7 +116,7 @@ def _judge(path, bytes image, uint64_t file_size):
     cdef adm_header found
     cdef adm_header expected
     mend = "remove the file while nobody uses it, or choose another path"
-    if len(image) < sizeof(adm_header) or file_size < <uint64_t>MIN_SIZE:
+    if <uint64_t>len(image) < sizeof(adm_header) or file_size < <uint64_t>MIN_SIZE:
         raise ArenaError(f"{path}: {file_size} bytes are too few for an arena (truncated?); {mend}")
     memcpy(&found, <char *>image, sizeof(adm_header))
     if found.magic != ADM_MAGIC:
@@ -369,9 +369,7 @@ cdef class Arena:
 
     def _let_go(self):
         self.users = 0
-        if self.owner and self.lock_fd >= 0:
-            adm_publish(&self.owner_row(self.owner).pid, 0)
-        self.owner = 0
+        self.owner = 0      # its row keeps the pid: what this process still held is given back by the next sweep
         self._forget_views()
         if self.lock_fd >= 0:
             os.close(self.lock_fd)

@@ -27,6 +27,7 @@ million transitions. Approximate: times are whole milliseconds, rounded up; a pr
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
@@ -135,10 +136,7 @@ cdef pass_ breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t
     cdef uint64_t seen
     if life_ns == 0 or life_ns > view.params.breaker.probe_timeout_ns:
         life_ns = view.params.breaker.probe_timeout_ns
-    given.admitted = False
-    given.probe = 0
-    given.cell = 0
-    given.wait_ns = 0
+    memset(&given, 0, sizeof(pass_))
     while True:
         seen = adm_load(&view.breaker.state)
         given.generation = _generation(seen)

@@ -180,6 +180,7 @@ def bind(Arena arena not None, name, rules):
     cdef adm_params params
     cdef adm_params before
     cdef bytes encoded = name.encode()
+    cdef uint32_t index = 0
     cdef adm_row *row
     if not 1 <= len(encoded) <= ADM_NAME_MAX:
         raise ValueError(f"name = {name!r}: must have 1 to {ADM_NAME_MAX} bytes")

@@ -34,7 +34,9 @@ cdef adm_meter *meter_of(Arena arena, adm_row *row) except NULL:
     cdef uint64_t first = adm_load(&row.meters)
     cdef adm_meter *meter = _meter(arena, first)
     cdef uint64_t owner, offset
-    while meter != NULL:
+    cdef uint64_t steps = arena.header.owners_max       # a damaged list may be a ring
+    while meter != NULL and steps:
+        steps -= 1
         owner = adm_load(&meter.owner)
         if _free(arena, <uint32_t>owner) and adm_cas(&meter.owner, owner, arena.owner):
             return meter
@@ -50,7 +52,7 @@ cdef adm_meter *meter_of(Arena arena, adm_row *row) except NULL:
 cdef void meter_sum(Arena arena, adm_row *row, uint64_t *counts) noexcept nogil:
     """Totals of the host: the sum over all meters of a row, dead owners' included."""
     cdef adm_meter *meter = _meter(arena, adm_load(&row.meters))
-    cdef uint32_t i
+    cdef int i
     cdef uint64_t steps = arena.header.owners_max
     memset(counts, 0, ADM_COUNTERS * sizeof(uint64_t))
     while meter != NULL and steps:

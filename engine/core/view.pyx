@@ -33,7 +33,7 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
 
 cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
     """A new view of a row in service, else NULL. Raises ArenaError where this process cannot become an owner."""
-    cdef adm_view *view
+    cdef adm_view *view = NULL
     cdef adm_params params
     cdef uint64_t published
     with arena.init_lock():

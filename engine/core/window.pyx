@@ -25,6 +25,7 @@ The slow plane is kept for slow-call rates; a call that is not judged for slowne
 """
 
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
 
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
 
@@ -100,8 +101,8 @@ cdef tally window_tally(adm_word *cursor, adm_word *chunks, uint32_t window, uin
     cdef uint32_t index, fill, i
     cdef int attempt
     cdef tally found
+    memset(&found, 0, sizeof(tally))
     for attempt in range(TALLY_TRIES):
-        found.calls = 0
         found.failures = 0
         at = adm_load(cursor)
         if <uint32_t>(at >> 40) != generation:

@@ -12,6 +12,7 @@ host receives it (token.pxd).
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, may_be_orphaned, verdict
 from engine.core.arena cimport Arena
@@ -48,6 +49,7 @@ cdef enum:
 cdef int64_t MS = 1000000
 cdef uint64_t HOLD_MS = 60000           # of a remote permit that asks for nothing else
 cdef uint64_t HOLD_MAX_MS = 86400000
+cdef uint64_t KEY_MAX = 256             # bytes
 
 BATCH_MAX = 1000
 
@@ -63,6 +65,7 @@ class WireError(ValueError):
 ctypedef struct question:
     const uint8_t *policy
     uint64_t policy_bytes
+    uint64_t key_bytes
     uint64_t cost
     uint64_t hold_ms
     uint64_t mode
@@ -72,6 +75,7 @@ ctypedef struct answer:
     uint32_t row
     verdict given
     uint32_t cost
+    uint64_t remaining      # tokens left by the rate limit
     token permit            # word of zero: nothing to report
     bint peek
 
@@ -88,6 +92,7 @@ cdef question _read_question(reader *r) noexcept nogil:
     cdef question asked
     asked.policy = NULL
     asked.policy_bytes = 0
+    asked.key_bytes = 0
     asked.cost = 1
     asked.hold_ms = 0
     asked.mode = MODE_ENFORCE
@@ -95,6 +100,8 @@ cdef question _read_question(reader *r) noexcept nogil:
         if r.kind == BYTES and r.number == 1:
             asked.policy = r.bytes
             asked.policy_bytes = r.value
+        elif r.kind == BYTES and r.number == 2:
+            asked.key_bytes = r.value
         elif r.kind == VARINT and r.number == 3:
             asked.cost = <uint32_t>r.value
         elif r.kind == VARINT and r.number == 7:
@@ -172,16 +179,17 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
     """Judge one request. Counting is left to the caller, who may still hand the admission back."""
     cdef answer made
     cdef int64_t life_ns
-    cdef int64_t row = find(arena, <const char *>asked.policy, asked.policy_bytes)
+    cdef int64_t row
+    memset(&made, 0, sizeof(answer))
+    row = find(arena, <const char *>asked.policy, asked.policy_bytes)
     made.view = view_of(arena, <uint32_t>row) if row >= 0 else NULL
     made.row = <uint32_t>row
     made.cost = <uint32_t>asked.cost
-    made.permit.word = 0
     made.peek = asked.mode == MODE_PEEK
     if made.view == NULL:
         _refuse(&made, ADM_UNKNOWN_POLICY)
         return made
-    if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0:
+    if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0 or asked.key_bytes > KEY_MAX:
         _refuse(&made, ADM_INVALID)
         return made
     life_ns = _life_ns(made.view, asked.hold_ms)
@@ -190,6 +198,8 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
         made.given = judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, True)
     if made.given.reason == ADM_OK and not made.peek:
         _issue(arena, &made, now_ns, life_ns)
+    if made.view.params.rules & ADM_HAS_RATE_LIMIT:
+        made.remaining = <uint64_t>limiter_remaining(made.view.limiter, &made.view.params.rate_limit, now_ns)
     return made
 
 
@@ -198,7 +208,7 @@ cdef void _count(const answer *made) noexcept nogil:
         count_verdict(made.view, &made.given)
 
 
-cdef uint8_t *_write_answer(Arena arena, const answer *made, int64_t now_ns, uint8_t *out) noexcept nogil:
+cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexcept nogil:
     cdef uint8_t bytes[TOKEN_BYTES]
     cdef const verdict *given = &made.given
     out = write_field(out, 1, ADMITTED if given.reason == ADM_OK else REFUSED)
@@ -210,7 +220,7 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, int64_t now_ns, uin
     out = write_field(out, 5, given.rule)
     if made.view != NULL:
         if made.view.params.rules & ADM_HAS_RATE_LIMIT:
-            out = write_field(out, 6, limiter_remaining(made.view.limiter, &made.view.params.rate_limit, now_ns))
+            out = write_field(out, 6, made.remaining)
             out = write_field(out, 7, made.view.params.rate_limit.burst)
         out = write_field(out, 11, made.view.published >> 40)
     return write_field(out, 12, LOCAL)
@@ -294,7 +304,7 @@ def admit(Arena arena not None, bytes data not None):
     now_ns = clock_ns(arena.manual_ns)
     made = _admit(arena, &asked, now_ns)
     _count(&made)
-    return PyBytes_FromStringAndSize(<char *>out, _write_answer(arena, &made, now_ns, out) - out)
+    return PyBytes_FromStringAndSize(<char *>out, _write_answer(arena, &made, out) - out)
 
 
 def report(Arena arena not None, bytes data not None):
@@ -394,7 +404,7 @@ def admit_batch(Arena arena not None, bytes data not None):
         _judge_items(arena, items, together, now_ns, made)
         for i in range(<uint64_t>len(items)):
             _count(&made[i])
-            end = _write_item(end, item, _write_answer(arena, &made[i], now_ns, item) - item)
+            end = _write_item(end, item, _write_answer(arena, &made[i], item) - item)
         return PyBytes_FromStringAndSize(<char *>out, end - out)
     finally:
         free(made)

@@ -96,12 +96,40 @@ def test_permit_expires_when_it_is_not_reported(served):
     assert report(served, held[0].permit).result == pb.REPORT_RESULT_VOID
 
 
+def test_permit_lives_on_under_a_new_name_when_it_is_extended(served):
+    held = [admit(served, "demo/pool", hold_ms=1000).permit for _ in range(2)]
+    beat = report(served, held[0], pb.OUTCOME_UNSPECIFIED, extend_ms=60_000)
+    assert beat.result == pb.REPORT_RESULT_EXTENDED
+    while admit(served, "demo/pool").decision == pb.DECISION_REFUSED:
+        pass
+    assert report(served, held[0]).result == pb.REPORT_RESULT_VOID
+    assert report(served, beat.permit).result == pb.REPORT_RESULT_SETTLED
+
+
+def test_permit_is_settled_when_an_extending_report_is_final(served):
+    permit = admit(served, "demo/pool").permit
+    answer = report(served, permit, extend_ms=60_000, final=True)
+    assert (answer.result, answer.permit) == (pb.REPORT_RESULT_SETTLED, b"")
+
+
+def test_report_fails_when_the_outcome_is_missing(served):
+    permit = admit(served, "demo/pool").permit
+    with pytest.raises(grpc.RpcError, match="outcome is missing") as caught:
+        report(served, permit, pb.OUTCOME_UNSPECIFIED)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert report(served, permit).result == pb.REPORT_RESULT_SETTLED
+
+
+def test_admit_is_invalid_when_the_hold_is_longer_than_a_day(served):
+    assert admit(served, "demo/pool", hold_ms=86_400_001).reason == pb.REASON_INVALID
+
+
 def test_circuit_opens_when_the_window_is_full_of_failures(served):
     for _ in range(10):
         report(served, admit(served, "demo/circuit").permit, pb.OUTCOME_FAILURE)
     refusal = admit(served, "demo/circuit")
     assert (refusal.reason, refusal.rule) == (pb.REASON_CIRCUIT_OPEN, pb.RULE_BREAKER)
-    assert 0 < refusal.retry_after_ms <= 3_600_000
+    assert 0 < refusal.retry_after_ms <= 3_600_001
     assert served.metrics()["circuit_breaker_state", "demo", "circuit"] == 2
 
 

@@ -68,6 +68,13 @@ def test_serve_exits_2_when_it_would_be_reached_from_anywhere(run, policies):
     assert "--insecure-anywhere" in done.stderr
 
 
+def test_serve_goes_on_to_the_policies_when_insecure_anywhere_is_said(run):
+    done = run("serve", "--policies", "missing", "--listen", "0.0.0.0:0", "--insecure-anywhere")
+    assert done.returncode == 2
+    assert "missing" in done.stderr
+    assert "--insecure-anywhere" not in done.stderr
+
+
 def test_serve_exits_2_when_the_arena_is_none(run, policies, tmp_path):
     (tmp_path / "zeros").write_bytes(bytes(1 << 20))
     done = run("serve", "--policies", policies, "--arena", tmp_path / "zeros")

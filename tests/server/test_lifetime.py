@@ -92,7 +92,9 @@ def test_nothing_is_forgotten_when_the_server_is_ended_and_started_again(start, 
     first.stop(number)
 
     second = start()
-    assert second.metrics() == before
+    after = second.metrics()
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    assert changed <= {("admittance_arena_heap_bytes",)}
     assert before["circuit_breaker_state", "demo", "circuit"] == 2
     assert before["admittance_permits_in_use", "demo", "all"] == 3
     assert admit_all(second).remaining == 93

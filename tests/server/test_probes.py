@@ -27,6 +27,7 @@ def test_metrics_count_what_was_decided(served):
     for _ in range(7):
         served.stub.Admit(pb.AdmitRequest(policy="demo/hello"), timeout=10)
     permit = served.stub.Admit(pb.AdmitRequest(policy="demo/all"), timeout=10).permit
+    assert served.stub.Admit(pb.AdmitRequest(policy="demo/circuit"), timeout=10).permit
     metrics = served.metrics()
     decided = "admittance_decisions_total"
     assert metrics[decided, "demo", "hello", "admitted", ""] == 5

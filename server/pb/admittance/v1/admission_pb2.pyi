@@ -217,12 +217,14 @@ class ReportRequest(_message.Message):
     def __init__(self, permit: _Optional[bytes] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., duration_us: _Optional[int] = ..., actual_cost: _Optional[int] = ..., extend_ms: _Optional[int] = ..., final: bool = ...) -> None: ...
 
 class ReportResponse(_message.Message):
-    __slots__ = ("result", "revoked")
+    __slots__ = ("result", "revoked", "permit")
     RESULT_FIELD_NUMBER: _ClassVar[int]
     REVOKED_FIELD_NUMBER: _ClassVar[int]
+    PERMIT_FIELD_NUMBER: _ClassVar[int]
     result: ReportResult
     revoked: bool
-    def __init__(self, result: _Optional[_Union[ReportResult, str]] = ..., revoked: bool = ...) -> None: ...
+    permit: bytes
+    def __init__(self, result: _Optional[_Union[ReportResult, str]] = ..., revoked: bool = ..., permit: _Optional[bytes] = ...) -> None: ...
 
 class ReportBatchRequest(_message.Message):
     __slots__ = ("items",)
