@@ -94,6 +94,18 @@ def _check_private(path, status):
         raise ArenaError(f"{path}: others may open it (mode {stat.S_IMODE(status.st_mode):o}); chmod 600 it")
 
 
+def _check_folder(folder):
+    """Somebody who may replace files here could slip another arena under a worker that starts."""
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        raise ArenaError(f"{folder}: {error.strerror}; make it first") from None
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ArenaError(f"{folder}: belongs to user {status.st_uid}; use a folder of your own")
+    if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+        raise ArenaError(f"{folder}: others may replace files in it; chmod go-w it, or use a folder of your own")
+
+
 def _open_file(path, flags):
     try:
         fd = os.open(path, flags | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -210,6 +222,7 @@ cdef class Arena:
         adm_publish(&self.header.state, ADM_READY)
 
     def _attach(self, size):
+        _check_folder(os.path.dirname(self.path))
         self.lock_fd = _open_file(self.path + ".lock", os.O_CREAT)
         try:
             with self.init_lock():
