@@ -2,8 +2,8 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The permits of the `with` blocks this thread or task is in: (permit, the rest).
-_Held = tuple[Permit, Any] | None
-_held: ContextVar[_Held] = ContextVar("held", default=None)
-
 
 class Policy(admit.Policy):
     """A named set of rules, bound to an engine's arena (the default engine's where none is given).
@@ -33,7 +29,11 @@ class Policy(admit.Policy):
     KeyboardInterrupt, GeneratorExit) is ignored.
     """
 
-    __slots__ = ()
+    __slots__ = ("_held",)
+
+    # The permits of open `with` blocks, by the frame that a block stands in: threads, tasks and
+    # generators that share the policy enter and leave in any order, each from a frame of its own.
+    _held: dict[int, list[Permit]]
 
     def __new__(cls, name: str, *rules: Rule, engine: "Engine | None" = None) -> "Policy":
         """Bind `rules` under `name`. Raises ValueError for a wrong name or rule, and ArenaError."""
@@ -46,7 +46,9 @@ class Policy(admit.Policy):
     @classmethod
     def at(cls, arena: Arena, name: str, row: int) -> "Policy":
         """The policy of a directory row."""
-        return super().__new__(cls, arena, name, row)
+        policy = super().__new__(cls, arena, name, row)
+        policy._held = {}
+        return policy
 
     def acquire_or_raise(self, cost: int = 1) -> Permit:
         """A permit. Raises Refused."""
@@ -68,9 +70,7 @@ class Policy(admit.Policy):
         return cast(Callable[P, R], functools.wraps(plain)(wrap(self, plain)))
 
     def __enter__(self) -> Permit:
-        permit = self.acquire_or_raise()
-        _held.set((permit, _held.get()))
-        return permit
+        return self._enter(id(sys._getframe(1)))
 
     def __exit__(
         self,
@@ -78,12 +78,10 @@ class Policy(admit.Policy):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        permit, rest = cast(tuple[Permit, _Held], _held.get())
-        _held.set(rest)
-        _settle(permit, error)
+        _settle(self._leave(id(sys._getframe(1))), error)
 
     async def __aenter__(self) -> Permit:
-        return self.__enter__()
+        return self._enter(id(sys._getframe(1)))
 
     async def __aexit__(
         self,
@@ -91,7 +89,22 @@ class Policy(admit.Policy):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, trace)
+        _settle(self._leave(id(sys._getframe(1))), error)
+
+    def _enter(self, frame: int) -> Permit:
+        permit = self.acquire_or_raise()
+        self._held.setdefault(frame, []).append(permit)
+        return permit
+
+    def _leave(self, frame: int) -> Permit:
+        """The permit of the block in that frame, or of an ExitStack (other frames): the newest."""
+        if frame not in self._held:
+            frame = next(reversed(self._held))
+        permits = self._held[frame]
+        permit = permits.pop()
+        if not permits:
+            del self._held[frame]
+        return permit
 
     def __repr__(self) -> str:
         return f"<Policy {self.name}>"

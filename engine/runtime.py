@@ -119,7 +119,7 @@ class Engine:
         for spec in policies.policies.values():
             self.bind(spec)
         for name in self._applied - policies.policies.keys():
-            directory.retire(self.arena, name)
+            directory.bind(self.arena, name, {})
         self._applied = frozenset(policies.policies)
 
     def bind(self, spec: PolicySpec) -> int:

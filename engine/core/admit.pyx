@@ -11,7 +11,7 @@ from libc.string cimport memset
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_count
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_enter, breaker_leave, breaker_would_refuse, outcome, pass_
-from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_take, grant
+from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_settle_in_time, bulkhead_take, grant
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport (
     ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DURATION_NS, ADM_FAILURE, ADM_HAS_BREAKER,
@@ -50,13 +50,13 @@ cdef bint _enter_bulkhead(adm_view *view, uint32_t owner, int64_t now_ns, int64_
                           verdict *given) noexcept nogil:
     cdef bint room
     if keep:
-        given.permit = bulkhead_take(view.permits, view.params.bulkhead.limit, view.hint, owner, now_ns,
+        given.permit = bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, owner, now_ns,
                                      life_ns if life_ns else view.params.bulkhead.hold_ns)
         room = given.permit.word != 0
         if room:
-            view.hint = given.permit.cell
+            view.hint = given.permit.index
     else:
-        room = bulkhead_has_room(view.permits, view.params.bulkhead.limit, now_ns)
+        room = bulkhead_has_room(&view.permits, &view.params.bulkhead, now_ns)
     if not room:
         _refuse(given, ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
     return room
@@ -68,8 +68,8 @@ cdef verdict judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost
     cdef uint32_t rules = view.params.rules
     cdef int64_t wait_ns
     memset(&given, 0, sizeof(verdict))
-    if rules & ADM_HAS_RATE_LIMIT and (cost == 0 or cost > view.params.rate_limit.burst):
-        _refuse(&given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)
+    if cost == 0 or (rules & ADM_HAS_RATE_LIMIT and cost > view.params.rate_limit.burst):
+        _refuse(&given, ADM_INVALID, ADM_RULE_RATE_LIMIT if cost else ADM_NO_RULE, 0)
         return given
     if rules & ADM_HAS_BREAKER and not _enter_breaker(view, owner, now_ns, life_ns, keep, &given):
         return given
@@ -87,7 +87,7 @@ cdef verdict judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost
 cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept nogil:
     """Give back the permits of a verdict, as if the call had never been."""
     if given.permit.word:
-        bulkhead_settle(&view.permits[given.permit.cell], given.permit.word)
+        bulkhead_settle(given.permit.cell, given.permit.word)
     if given.gate.probe:
         breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, now_ns)
 
@@ -161,8 +161,7 @@ cdef class Permit:
     """
 
     cdef Policy policy
-    cdef adm_view *view         # NULL: nothing to report
-    cdef uint32_t owner
+    cdef uint32_t owner         # row that was granted the permit; zero: nothing to report
     cdef bint settled
     cdef int64_t start_ns
     cdef grant bulkhead
@@ -182,18 +181,21 @@ cdef class Permit:
 
     cdef bint _settle(self, outcome how):
         cdef Arena arena = self.policy.arena
-        cdef adm_view *view = self.view
+        cdef adm_view *view
         cdef int64_t now_ns
         cdef bint valid = True
-        if view == NULL:
+        if self.owner == 0:
             return True
         if self.settled or self.owner != arena.owner:
             return False
         self.settled = True
         now_ns = clock_ns(arena.manual_ns)
         if self.bulkhead.word:
-            valid = bulkhead_settle(&view.permits[self.bulkhead.cell], self.bulkhead.word)
-        if view.params.rules & ADM_HAS_BREAKER:
+            valid = bulkhead_settle_in_time(self.bulkhead.cell, self.bulkhead.word, now_ns)
+        view = view_of(arena, self.policy.row)      # the rules may have changed since
+        if view == NULL:
+            return False
+        if self.gate.admitted and view.params.rules & ADM_HAS_BREAKER:
             valid &= breaker_leave(view, self.gate.generation, self.gate.cell, self.gate.probe, how, now_ns)
         count_outcome(view, valid, how, now_ns - self.start_ns)
         return valid
@@ -218,7 +220,7 @@ cdef class Permit:
         return f"<permit of {self.policy.name}>"
 
     def __dealloc__(self):
-        if self.view != NULL and not self.settled:
+        if self.owner and not self.settled:
             self._settle(IGNORED)
 
 
@@ -246,7 +248,7 @@ cdef class Policy:
         cdef int64_t now_ns
         cdef uint32_t tokens
         cdef verdict given
-        if view == NULL:
+        if view == NULL or not view.params.rules:
             return self._unknown()
         tokens = 1 if cost is 1 else _tokens(cost)
         now_ns = clock_ns(self.arena.manual_ns)
@@ -262,7 +264,6 @@ cdef class Policy:
             return self.nothing_to_report
         permit = Permit.__new__(Permit)
         permit.policy = self
-        permit.view = view
         permit.owner = self.arena.owner
         permit.start_ns = now_ns
         permit.bulkhead = given.permit
@@ -287,7 +288,7 @@ cdef class Policy:
     def remaining(self):
         """Tokens that could be taken now, or None without a rate limit."""
         cdef adm_view *view = view_of(self.arena, self.row)
-        if view == NULL or view.limiter == NULL:
+        if view == NULL or not view.params.rules & ADM_HAS_RATE_LIMIT:
             return None
         return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(self.arena.manual_ns))
 
@@ -295,10 +296,11 @@ cdef class Policy:
     def version(self):
         """Version of the published parameters; 0 while out of service."""
         cdef adm_view *view = view_of(self.arena, self.row)
-        return view.published >> 40 if view != NULL else 0
+        return view.published >> 40 if view != NULL and view.params.rules else 0
 
 
 cdef uint32_t _tokens(cost) except? 0:
+    """A cost that no policy can admit, be it negative or huge, is 0; `judge` calls it invalid."""
     if isinstance(cost, bool) or not isinstance(cost, int):
         raise TypeError(f"cost = {cost!r}: must be a whole number")
     return cost if 0 <= cost < 1 << 31 else 0
@@ -320,8 +322,8 @@ def levels(Arena arena not None, row):
     cdef adm_view *view = view_of(arena, row)
     cdef int64_t now_ns = clock_ns(arena.manual_ns)
     tokens = permits = None
-    if view != NULL and view.limiter != NULL:
+    if view != NULL and view.params.rules & ADM_HAS_RATE_LIMIT:
         tokens = (limiter_remaining(view.limiter, &view.params.rate_limit, now_ns), view.params.rate_limit.burst)
-    if view != NULL and view.permits != NULL:
-        permits = (bulkhead_in_use(view.permits, view.params.bulkhead.capacity, now_ns), view.params.bulkhead.limit)
+    if view != NULL and view.params.rules & ADM_HAS_BULKHEAD:
+        permits = (bulkhead_in_use(&view.permits, now_ns), view.params.bulkhead.limit)
     return tokens, permits

@@ -15,6 +15,7 @@ cdef class Arena:
     cdef uint32_t forks             # private arenas: forks between the creator and this process
     cdef int users                  # engines of this process that opened the arena
     cdef int lock_fd
+    cdef int lock_depth             # how often this process holds the init lock
     cdef object guard               # keeps the slow paths of this process's threads apart
     cdef object manual
     cdef readonly object path

@@ -299,20 +299,26 @@ cdef class Arena:
 
     @contextmanager
     def init_lock(self):
-        """Hold the one lock of the arena: for binders and attachers, never for a decision."""
+        """Hold the one lock of the arena, as often as wanted: for binders and attachers, never for a decision."""
         with self.guard:
-            if self.lock_fd < 0:
-                yield
-                return
-            deadline = time.monotonic() + LOCK_PATIENCE_S
-            while not self.lock_owner(0):
-                if time.monotonic() > deadline:
-                    raise ArenaError(f"{self.path}: another process holds the init lock for {LOCK_PATIENCE_S:.0f} s")
-                time.sleep(0.001)
+            if self.users == 0:
+                raise ArenaError(f"{self.path or 'private arena'}: closed")
+            if self.lock_depth == 0 and self.lock_fd >= 0:
+                self._wait_for_init_lock()
+            self.lock_depth += 1
             try:
                 yield
             finally:
-                self.unlock_owner(0)
+                self.lock_depth -= 1
+                if self.lock_depth == 0 and self.lock_fd >= 0:
+                    self.unlock_owner(0)
+
+    def _wait_for_init_lock(self):
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while not self.lock_owner(0):
+            if time.monotonic() > deadline:
+                raise ArenaError(f"{self.path}: another process holds the init lock for {LOCK_PATIENCE_S:.0f} s")
+            time.sleep(0.001)
 
     cdef bint lock_owner(self, uint32_t row) except -1:
         """Take the byte lock of an owner row (row 0: the init lock). False where a live process holds it."""
@@ -330,8 +336,6 @@ cdef class Arena:
     cdef bint claim_owner(self) except -1:
         """Make this process an owner; a new row's earlier permits are for the caller to give back."""
         cdef uint32_t row
-        if self.users == 0:
-            raise ArenaError(f"{self.path or 'private arena'}: closed")
         if self.owner:
             return False
         if self.lock_fd < 0:
@@ -397,6 +401,7 @@ cdef class Arena:
     def _after_fork_in_child(self):
         """The child owns nothing yet: no row, no permits, no meters. Its first use claims a row of its own."""
         self.guard = threading.RLock()
+        self.lock_depth = 0
         self.forks += 1
         self.owner = 0
         self._forget_views()

@@ -31,8 +31,9 @@ from libc.string cimport memset
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
+from engine.core.cells cimport cell_at, cells_total
 from engine.core.clock cimport clock_ns
-from engine.core.layout cimport ADM_FAILED, ADM_FREE, ADM_HELD, ADM_PASSED, adm_breaker_params
+from engine.core.layout cimport ADM_FAILED, ADM_FREE, ADM_HAS_BREAKER, ADM_HELD, ADM_PASSED, adm_breaker_params
 from engine.core.permit cimport (
     permit_expired, permit_expiry, permit_generation, permit_left_ns, permit_owner, permit_pack, permit_status,
     permit_with_status,
@@ -60,8 +61,10 @@ cdef inline uint32_t _generation(uint64_t word) noexcept nogil:
     return <uint32_t>(word >> 38) & GENERATION
 
 
-cdef inline int64_t _time_ns(uint64_t word) noexcept nogil:
-    return <int64_t>(word & TIME_MASK) * MS
+cdef inline int64_t _rest_ns(uint64_t word, int64_t now_ns) noexcept nogil:
+    """Nanoseconds until the word's time, compared modulo 2^38 ms; zero or less where it has passed."""
+    cdef uint64_t left_ms = ((word & TIME_MASK) - <uint64_t>(now_ns // MS)) & TIME_MASK
+    return <int64_t>left_ms * MS - now_ns % MS if left_ms <= TIME_MASK >> 1 else 0
 
 
 cdef bint _move(adm_view *view, uint64_t seen, uint64_t to, int64_t at_ns) noexcept nogil:
@@ -90,7 +93,7 @@ cdef void _decide(adm_view *view, uint64_t seen, int64_t now_ns) noexcept nogil:
     cdef uint32_t i
     cdef uint64_t cell
     for i in range(params.probes):
-        cell = adm_load(&view.probes[i])
+        cell = adm_load(cell_at(&view.probes, i))
         if _current(cell, _generation(seen)):
             passed += permit_status(cell) == ADM_PASSED
             failed += permit_status(cell) == ADM_FAILED
@@ -105,22 +108,24 @@ cdef bint _take_probe(adm_view *view, uint64_t seen, uint32_t owner, int64_t now
     """Claim a probe cell of the half-open generation in `seen`. Marks expired probes as failed on its way."""
     cdef uint32_t generation = _generation(seen)
     cdef uint64_t cell, mine
+    cdef adm_word *place
     cdef uint32_t i
     mine = permit_pack(ADM_HELD, owner, generation, permit_expiry(now_ns, life_ns))
     for i in range(view.params.breaker.probes):
-        cell = adm_load(&view.probes[i])
+        place = cell_at(&view.probes, i)
+        cell = adm_load(place)
         if _current(cell, generation):
             if permit_status(cell) == ADM_HELD and permit_expired(cell, now_ns):
-                adm_cas(&view.probes[i], cell, permit_with_status(cell, ADM_FAILED))
+                adm_cas(place, cell, permit_with_status(cell, ADM_FAILED))
                 continue
             if permit_status(cell) != ADM_FREE:
                 continue
         elif adm_load(&view.breaker.state) != seen:
             return False
         # The state was still `seen` after the cell was read, so the cell is not of a later generation.
-        if adm_cas(&view.probes[i], cell, mine):
+        if adm_cas(place, cell, mine):
             if adm_load(&view.breaker.state) != seen:
-                adm_cas(&view.probes[i], mine, permit_with_status(mine, ADM_FREE))
+                adm_cas(place, mine, permit_with_status(mine, ADM_FREE))
                 return False
             given.admitted = True
             given.generation = generation
@@ -144,7 +149,7 @@ cdef pass_ breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t
             given.admitted = True
             return given
         if _state(seen) == OPEN:
-            given.wait_ns = _time_ns(seen) - now_ns
+            given.wait_ns = _rest_ns(seen, now_ns)
             if given.wait_ns > 0:
                 return given
             _move(view, seen, HALF_OPEN, now_ns)
@@ -166,25 +171,30 @@ cdef bint breaker_would_refuse(adm_view *view, int64_t now_ns, int64_t *wait_ns)
     if _state(seen) == CLOSED:
         return False
     if _state(seen) == OPEN:
-        wait_ns[0] = _time_ns(seen) - now_ns
+        wait_ns[0] = _rest_ns(seen, now_ns)
         return wait_ns[0] > 0
     for i in range(view.params.breaker.probes):
-        cell = adm_load(&view.probes[i])
+        cell = adm_load(cell_at(&view.probes, i))
         if not _current(cell, _generation(seen)) or permit_status(cell) == ADM_FREE:
             return False
     wait_ns[0] = PROBE_RETRY_NS
     return True
 
 
+cdef inline tally _tally(adm_view *view, uint64_t seen) noexcept nogil:
+    return window_tally(&view.breaker.cursor, view.window, view.params.breaker.chunks, _generation(seen),
+                        view.params.breaker.window)
+
+
 cdef void _record(adm_view *view, uint64_t seen, bint failed, int64_t now_ns) noexcept nogil:
     cdef const adm_breaker_params *params = &view.params.breaker
-    cdef uint32_t calls
+    cdef uint64_t calls
     cdef tally found
-    calls = window_append(&view.breaker.cursor, view.window, params.window, _generation(seen), failed)
+    calls = window_append(&view.breaker.cursor, view.window, params.chunks, _generation(seen), failed)
     # A success moves the rate up only where it is the call that makes the rate count at all.
     if calls < params.min_calls or not (failed or calls == params.min_calls):
         return
-    found = window_tally(&view.breaker.cursor, view.window, params.window, _generation(seen))
+    found = _tally(view, seen)
     if found.failures and <uint64_t>found.failures * 1000000 >= <uint64_t>params.failure_ppm * found.calls:
         _move(view, seen, OPEN, now_ns + params.open_for_ns)
 
@@ -203,9 +213,9 @@ cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint
     status = ADM_PASSED if how == SUCCESS else ADM_FAILED if how == FAILURE else ADM_FREE
     if permit_expired(probe, now_ns):
         status = ADM_FAILED
-    if cell >= view.params.breaker.probe_cells:
+    if cell >= cells_total(view.probes.ends):
         return False
-    if not adm_cas(&view.probes[cell], probe, permit_with_status(probe, status)):
+    if not adm_cas(cell_at(&view.probes, cell), probe, permit_with_status(probe, status)):
         return False
     _decide(view, seen, now_ns)
     return not permit_expired(probe, now_ns)
@@ -214,9 +224,9 @@ cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint
 cdef uint64_t breaker_probe_held(adm_view *view, uint32_t cell, uint32_t generation, uint32_t owner) noexcept nogil:
     """The probe in a cell if `owner` holds it in that generation, else zero."""
     cdef uint64_t word
-    if cell >= view.params.breaker.probe_cells:
+    if cell >= cells_total(view.probes.ends):
         return 0
-    word = adm_load(&view.probes[cell])
+    word = adm_load(cell_at(&view.probes, cell))
     if permit_status(word) == ADM_HELD and permit_owner(word) == owner and _current(word, generation):
         return word
     return 0
@@ -229,14 +239,14 @@ def snapshot(Arena arena not None, row):
     cdef tally found
     cdef int64_t wait_ns
     cdef uint32_t i
-    if view == NULL or view.breaker == NULL:
+    if view == NULL or not view.params.rules & ADM_HAS_BREAKER:
         return None
     seen = adm_load(&view.breaker.state)
-    found = window_tally(&view.breaker.cursor, view.window, view.params.breaker.window, _generation(seen))
+    found = _tally(view, seen)
     breaker_would_refuse(view, clock_ns(arena.manual_ns), &wait_ns)
     probing = 0
     for i in range(view.params.breaker.probes):
-        probing += breaker_probe_held(view, i, _generation(seen), permit_owner(adm_load(&view.probes[i]))) != 0
+        probing += breaker_probe_held(view, i, _generation(seen), permit_owner(adm_load(cell_at(&view.probes, i)))) != 0
     return (STATES[_state(seen)], _generation(seen), found.calls, found.failures, max(wait_ns, 0),
             adm_load(&view.breaker.opened), probing)
 
@@ -256,7 +266,7 @@ cdef class CircuitBreaker:
 
     cdef adm_view *_view(self) except NULL:
         cdef adm_view *view = view_of(self.arena, self.row)
-        if view == NULL or view.breaker == NULL:
+        if view == NULL or not view.params.rules & ADM_HAS_BREAKER:
             raise ArenaError("this circuit breaker was taken out of service")
         return view
 

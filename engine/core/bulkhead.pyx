@@ -4,6 +4,10 @@ Taking a permit is one compare-and-swap on a free cell, giving it back one on th
 looking. There is no count beside the cells, hence none that a kill can leave wrong: a process that dies between any two instructions
 leaves either a free cell or one that names it, and repair frees those. A cell whose permit has expired is free for the next taker.
 
+Takers use the cells below `limit`. Where the limit was higher once (`high`), permits may still be held above it: then a taker counts
+after it has taken, and gives back where that makes too many. Two who race for the last place may both give back; never do both
+keep it.
+
 A taker looks first where it was lucky last (`first`), so an uncontended pair of take and release touches one line. A refusal has seen
 every cell held, one after another, not all at one instant.
 """
@@ -12,10 +16,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
+from engine.core.cells cimport cell_at, cells, cells_held, cells_total, is_held
 from engine.core.clock cimport clock_ns
-from engine.core.layout cimport ADM_FREE, ADM_HELD
+from engine.core.layout cimport ADM_FREE, ADM_HAS_BULKHEAD, ADM_HELD, adm_bulkhead_params
 from engine.core.permit cimport (
-    permit_expired, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status, permit_with_status,
+    UNTIMED, permit_expired, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status,
+    permit_with_status,
 )
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
@@ -23,28 +29,39 @@ from engine.core.view cimport adm_view, view_of
 from engine.core.arena import ArenaError
 
 
-cdef inline bint _held(uint64_t word, int64_t now_ns) noexcept nogil:
-    return permit_status(word) == ADM_HELD and not permit_expired(word, now_ns)
-
-
-cdef grant bulkhead_take(adm_word *cells, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
-                         int64_t life_ns) noexcept nogil:
-    """A permit for `owner` that lives `life_ns` (zero: as long as the owner), or none."""
+cdef grant take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
+                     int64_t life_ns) noexcept nogil:
+    """A permit for `owner` in one of the first `limit` cells, that lives `life_ns` (zero: as long as its owner)."""
     cdef uint32_t expiry = permit_expiry(now_ns, life_ns)
     cdef uint64_t seen
     cdef uint32_t step
     cdef grant given
-    given.cell = first if first < limit else 0
+    given.cell = NULL
+    given.index = first if first < limit else 0
     for step in range(limit):
-        seen = adm_load(&cells[given.cell])
-        if not _held(seen, now_ns):
+        given.cell = cell_at(array, given.index)
+        seen = adm_load(given.cell)
+        if not is_held(seen, now_ns):
             given.word = permit_pack(ADM_HELD, owner, permit_generation(seen) + 1, expiry)
-            if adm_cas(&cells[given.cell], seen, given.word):
+            if adm_cas(given.cell, seen, given.word):
                 return given
-        given.cell += 1
-        if given.cell == limit:
-            given.cell = 0
+        given.index += 1
+        if given.index == limit:
+            given.index = 0
     given.word = 0
+    return given
+
+
+cdef grant bulkhead_take(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
+                         int64_t now_ns, int64_t life_ns) noexcept nogil:
+    """A permit for `owner`, or a word of zero."""
+    cdef grant given = take_cell(array, params.limit, first, owner, now_ns, life_ns)
+    cdef uint32_t above
+    if given.word and params.high > params.limit:
+        above = cells_held(array, params.limit, params.high, now_ns)
+        if above and above + cells_held(array, 0, params.limit, now_ns) > params.limit:
+            bulkhead_settle(given.cell, given.word)
+            given.word = 0
     return given
 
 
@@ -53,22 +70,19 @@ cdef bint bulkhead_settle(adm_word *cell, uint64_t word) noexcept nogil:
     return adm_cas(cell, word, permit_with_status(word, ADM_FREE))
 
 
-cdef bint bulkhead_has_room(const adm_word *cells, uint32_t limit, int64_t now_ns) noexcept nogil:
+cdef bint bulkhead_settle_in_time(adm_word *cell, uint64_t word, int64_t now_ns) noexcept nogil:
+    """Give a permit back. False, though it is free now, also where it had expired and nobody had noticed."""
+    return bulkhead_settle(cell, word) and not permit_expired(word, now_ns)
+
+
+cdef bint bulkhead_has_room(const cells *array, const adm_bulkhead_params *params, int64_t now_ns) noexcept nogil:
     """Whether a taker would find a cell now."""
-    cdef uint32_t i
-    for i in range(limit):
-        if not _held(adm_load(&cells[i]), now_ns):
-            return True
-    return False
+    return cells_held(array, 0, params.high, now_ns) < params.limit
 
 
-cdef uint32_t bulkhead_in_use(const adm_word *cells, uint32_t capacity, int64_t now_ns) noexcept nogil:
+cdef uint32_t bulkhead_in_use(const cells *array, int64_t now_ns) noexcept nogil:
     """Permits held now."""
-    cdef uint32_t found = 0
-    cdef uint32_t i
-    for i in range(capacity):
-        found += _held(adm_load(&cells[i]), now_ns)
-    return found
+    return cells_held(array, 0, cells_total(array.ends), now_ns)
 
 
 cdef class Bulkhead:
@@ -83,21 +97,21 @@ cdef class Bulkhead:
 
     cdef adm_view *_view(self) except NULL:
         cdef adm_view *view = view_of(self.arena, self.row)
-        if view == NULL or view.permits == NULL:
+        if view == NULL or not view.params.rules & ADM_HAS_BULKHEAD:
             raise ArenaError("this bulkhead was taken out of service")
         return view
 
     cdef bint _take(self, adm_view *view, int64_t now_ns) noexcept:
-        cdef grant given = bulkhead_take(view.permits, view.params.bulkhead.limit, view.hint, self.arena.owner, now_ns,
+        cdef grant given = bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, self.arena.owner, now_ns,
                                          view.params.bulkhead.hold_ns)
         if given.word:
-            view.hint = given.cell
+            view.hint = given.index
         return given.word != 0
 
     def try_acquire(self):
         """Take a permit if one is free."""
         cdef adm_view *view = self._view()
-        cdef int64_t now_ns = 0
+        cdef int64_t now_ns = UNTIMED
         if view.params.bulkhead.hold_ns:
             now_ns = clock_ns(self.arena.manual_ns)
         if self._take(view, now_ns):
@@ -109,24 +123,25 @@ cdef class Bulkhead:
     def release(self):
         """Give one of this process's permits back. Raises ValueError where it holds none."""
         cdef adm_view *view = self._view()
-        cdef uint32_t capacity = view.params.bulkhead.capacity
-        cdef uint32_t cell = view.hint
+        cdef uint32_t end = view.params.bulkhead.high
+        cdef uint32_t index = view.hint
         cdef uint32_t step
+        cdef adm_word *cell
         cdef uint64_t word
-        for step in range(capacity):
-            word = adm_load(&view.permits[cell])
+        for step in range(end):
+            cell = cell_at(&view.permits, index)
+            word = adm_load(cell)
             if permit_status(word) == ADM_HELD and permit_owner(word) == self.arena.owner:
-                if bulkhead_settle(&view.permits[cell], word):
-                    view.hint = cell
+                if bulkhead_settle(cell, word):
+                    view.hint = index
                     return
-            cell = cell + 1 if cell + 1 < capacity else 0
+            index = index + 1 if index + 1 < end else 0
         raise ValueError("release() of a bulkhead of which this process holds no permit")
 
     @property
     def in_use(self):
         """Permits held now, by all processes."""
-        cdef adm_view *view = self._view()
-        return bulkhead_in_use(view.permits, view.params.bulkhead.capacity, clock_ns(self.arena.manual_ns))
+        return bulkhead_in_use(&self._view().permits, clock_ns(self.arena.manual_ns))
 
     @property
     def limit(self):

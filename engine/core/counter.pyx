@@ -7,8 +7,11 @@ from engine.core.atomic cimport adm_count
 from engine.core.layout cimport ADM_COUNTERS, ADM_TALLY
 from engine.core.meter cimport meter_sum
 from engine.core.view cimport adm_view, view_of
+from engine.core.whole cimport whole
 
 from engine.core.arena import ArenaError
+
+cdef int64_t MOST = <int64_t>1 << 62
 
 
 cdef class Counter:
@@ -24,7 +27,7 @@ cdef class Counter:
     cdef adm_view *_view(self) except NULL:
         cdef adm_view *view = view_of(self.arena, self.row)
         if view == NULL:
-            raise ArenaError("this counter was taken out of service")
+            raise ArenaError("this counter's row is damaged")
         return view
 
     def inc(self):
@@ -33,12 +36,9 @@ cdef class Counter:
         adm_count(&view.meter.counts[ADM_TALLY], 1)
 
     def add(self, amount):
-        """Add `amount`, at least 0. Raises ValueError for less: a counter never goes back."""
+        """Add `amount`, at least 0: a counter never goes back. Raises TypeError and ValueError."""
         cdef adm_view *view = self._view()
-        cdef int64_t wanted = amount
-        if wanted < 0:
-            raise ValueError(f"amount = {amount}: must be at least 0")
-        adm_count(&view.meter.counts[ADM_TALLY], <uint64_t>wanted)
+        adm_count(&view.meter.counts[ADM_TALLY], <uint64_t>whole(amount, "amount", 0, MOST))
 
     @property
     def value(self):

@@ -9,9 +9,10 @@ one store of `params`:
     | version           | offset of the block                                            |
     +-------------------+----------------------------------------------------------------+
 
-A published block never changes, so whoever has read that word sees one version from start to end. A binder keeps the slots of a rule
-whose size still fits: levels, windows, open timers and permits outlive a change of parameters. The version is only compared
-for equality with the one before it.
+A published block never changes, so whoever has read that word sees one version from start to end. A binder keeps every slot:
+levels, windows, open timers and permits outlive any change of parameters, also one that takes a rule out of force. What has
+to grow does so without moving a permit: cells by segments, a window by a copy of its outcomes. The version is
+only compared for equality with the one before it.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -19,12 +20,13 @@ from libc.string cimport memcmp, memcpy, memset
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_publish, adm_word
+from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_LINE, ADM_NAME_MAX, adm_breaker, adm_limiter,
-    adm_params, adm_row,
+    ADM_CELLS_MAX, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NAME_MAX, ADM_SEGMENTS, adm_breaker,
+    adm_breaker_params, adm_bulkhead_params, adm_cells, adm_limiter, adm_limiter_params, adm_params, adm_row,
 )
 from engine.core.siphash cimport siphash
-from engine.core.window cimport window_chunks
+from engine.core.window cimport CHUNKS_MIN, window_chunks, window_copy
 
 from engine.core.arena import ArenaError
 
@@ -69,84 +71,120 @@ cdef bint read_params(Arena arena, uint64_t published, adm_params *params) noexc
     return _fits(arena, params)
 
 
-cdef bint _fits(Arena arena, const adm_params *params) noexcept nogil:
-    """Whether every offset and count of a block stays inside the heap."""
-    if params.rules & ADM_HAS_RATE_LIMIT:
-        if arena.at(params.rate_limit.slot, sizeof(adm_limiter)) == NULL or params.rate_limit.interval_ns <= 0:
+cdef bint _cells_fit(Arena arena, const adm_cells *described) noexcept nogil:
+    """Whether every segment lies in the heap and begins where the one before it ends."""
+    cdef uint32_t first = 0
+    cdef uint32_t used = 0
+    cdef uint32_t k
+    while used < <uint32_t>ADM_SEGMENTS and described.ends[used]:
+        used += 1
+    for k in range(used, <uint32_t>ADM_SEGMENTS):
+        if described.ends[k]:
             return False
-    if params.rules & ADM_HAS_BULKHEAD:
-        if (params.bulkhead.limit == 0 or params.bulkhead.limit > params.bulkhead.capacity or
-                arena.at(params.bulkhead.slot, params.bulkhead.capacity * sizeof(adm_word)) == NULL):
+    for k in range(used):
+        if (described.ends[k] <= first or described.ends[k] > ADM_CELLS_MAX or
+                arena.at(described.at[k], (described.ends[k] - first) * sizeof(adm_word)) == NULL):
             return False
-    if params.rules & ADM_HAS_BREAKER:
-        if (params.breaker.chunks != window_chunks(params.breaker.window) or params.breaker.window == 0 or
-                params.breaker.probes > params.breaker.probe_cells or
-                arena.at(params.breaker.slot, _breaker_bytes(params)) == NULL):
-            return False
+        first = described.ends[k]
     return True
 
 
-cdef uint64_t _breaker_bytes(const adm_params *params) noexcept nogil:
-    return (sizeof(adm_breaker)
-            + (<uint64_t>params.breaker.probe_cells + params.breaker.chunks) * sizeof(adm_word))
+cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:
+    if breaker.slot == 0:
+        return True
+    return (arena.at(breaker.slot, sizeof(adm_breaker)) != NULL
+            and breaker.chunks >= <uint32_t>CHUNKS_MIN and breaker.chunks & (breaker.chunks - 1) == 0
+            and arena.at(breaker.window_at, breaker.chunks * sizeof(adm_word)) != NULL
+            and 1 <= breaker.probe_passes <= breaker.probes <= cells_total(breaker.probe_cells.ends)
+            and breaker.window >= 1 and window_chunks(breaker.window) <= breaker.chunks)
 
 
-cdef uint32_t _full_lines(uint32_t cells) noexcept nogil:
-    return (cells + CELLS_A_LINE - 1) // CELLS_A_LINE * CELLS_A_LINE
+cdef bint _fits(Arena arena, const adm_params *params) noexcept nogil:
+    """Whether every offset and count of a block, in force or kept, stays inside the heap."""
+    cdef const adm_limiter_params *limiter = &params.rate_limit
+    cdef const adm_bulkhead_params *bulkhead = &params.bulkhead
+    if not _cells_fit(arena, &bulkhead.cells) or not _cells_fit(arena, &params.breaker.probe_cells):
+        return False
+    if limiter.slot and (arena.at(limiter.slot, sizeof(adm_limiter)) == NULL or limiter.interval_ns <= 0):
+        return False
+    if bulkhead.cells.ends[0] and not 1 <= bulkhead.limit <= bulkhead.high <= cells_total(bulkhead.cells.ends):
+        return False
+    if not _breaker_fits(arena, &params.breaker):
+        return False
+    if params.rules & ADM_HAS_RATE_LIMIT and limiter.slot == 0:
+        return False
+    if params.rules & ADM_HAS_BULKHEAD and bulkhead.cells.ends[0] == 0:
+        return False
+    return not (params.rules & ADM_HAS_BREAKER and params.breaker.slot == 0)
 
 
-cdef _set_rate_limit(adm_params *params, tuple values):
+cdef _set_rate_limit(Arena arena, adm_params *params, tuple values):
     params.rules |= ADM_HAS_RATE_LIMIT
     params.rate_limit.interval_ns, params.rate_limit.burst = values
     params.rate_limit.depth_ns = params.rate_limit.interval_ns * <int64_t>params.rate_limit.burst
+    if params.rate_limit.slot == 0:
+        params.rate_limit.slot = arena.allot(sizeof(adm_limiter))
 
 
-cdef _set_bulkhead(adm_params *params, tuple values):
+cdef _set_bulkhead(Arena arena, adm_params *params, tuple values):
     params.rules |= ADM_HAS_BULKHEAD
     params.bulkhead.limit, params.bulkhead.hold_ns = values
-    params.bulkhead.capacity = _full_lines(params.bulkhead.limit)
+    params.bulkhead.high = max(params.bulkhead.high, params.bulkhead.limit)
+    _grow(arena, &params.bulkhead.cells, params.bulkhead.limit)
 
 
-cdef _set_breaker(adm_params *params, tuple values):
+cdef _set_breaker(Arena arena, adm_params *params, tuple values):
+    cdef adm_breaker_params *breaker = &params.breaker
     cdef uint64_t pass_ppm
     params.rules |= ADM_HAS_BREAKER
-    (params.breaker.window, params.breaker.min_calls, params.breaker.failure_ppm, params.breaker.open_for_ns,
-     params.breaker.probes, pass_ppm, params.breaker.probe_timeout_ns) = values
-    params.breaker.chunks = window_chunks(params.breaker.window)
-    params.breaker.probe_cells = _full_lines(params.breaker.probes)
-    params.breaker.probe_passes = <uint32_t>((params.breaker.probes * pass_ppm + 999999) // 1000000)
+    (breaker.window, breaker.min_calls, breaker.failure_ppm, breaker.open_for_ns, breaker.probes, pass_ppm,
+     breaker.probe_timeout_ns) = values
+    breaker.probe_passes = <uint32_t>((breaker.probes * pass_ppm + 999999) // 1000000)
+    if breaker.slot == 0:
+        breaker.slot = arena.allot(sizeof(adm_breaker))
+    _grow(arena, &breaker.probe_cells, breaker.probes)
+    _widen(arena, breaker)
 
 
-cdef _parameters(rules, adm_params *params):
-    """`rules` maps a rule's kind to its integers, in the order of `engine.rules`; slots are still unset."""
-    memset(params, 0, sizeof(adm_params))
+cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
+    """Add a segment where there are too few cells: four times as many as there were, so that eight segments suffice."""
+    cdef uint32_t total = cells_total(described.ends)
+    cdef uint32_t end = max((wanted + CELLS_A_LINE - 1) // CELLS_A_LINE * CELLS_A_LINE, 4 * total)
+    cdef uint32_t k = 0
+    if wanted <= total:
+        return
+    while k < <uint32_t>ADM_SEGMENTS and described.ends[k]:
+        k += 1
+    if k == <uint32_t>ADM_SEGMENTS:
+        raise ArenaError(f"{arena.path or 'private arena'}: its cells are damaged")
+    end = min(end, <uint32_t>ADM_CELLS_MAX)
+    described.at[k] = arena.allot((end - total) * sizeof(adm_word))
+    described.ends[k] = end
+
+
+cdef _widen(Arena arena, adm_breaker_params *breaker):
+    """Move the outcomes to a larger ring where the window has outgrown its own."""
+    cdef uint32_t chunks = window_chunks(breaker.window)
+    cdef uint64_t window_at
+    if chunks <= breaker.chunks:
+        return
+    window_at = arena.allot(chunks * sizeof(adm_word))
+    if breaker.chunks:
+        window_copy(&(<adm_breaker *>(arena.base + breaker.slot)).cursor, <adm_word *>(arena.base + breaker.window_at),
+                    breaker.chunks, <adm_word *>(arena.base + window_at), chunks)
+    breaker.window_at = window_at
+    breaker.chunks = chunks
+
+
+cdef _change(Arena arena, rules, adm_params *params):
+    """Put `rules` into a block that holds the parameters before: slots, and with them all state, stay."""
+    params.rules = 0
     if "rate_limit" in rules:
-        _set_rate_limit(params, rules["rate_limit"])
+        _set_rate_limit(arena, params, rules["rate_limit"])
     if "bulkhead" in rules:
-        _set_bulkhead(params, rules["bulkhead"])
+        _set_bulkhead(arena, params, rules["bulkhead"])
     if "breaker" in rules:
-        _set_breaker(params, rules["breaker"])
-
-
-cdef _place(Arena arena, adm_params *params, const adm_params *before):
-    """Give every rule its slot: the one it had, where its size still fits, else a new one."""
-    cdef uint32_t kept = params.rules & before.rules
-    if params.rules & ADM_HAS_RATE_LIMIT:
-        params.rate_limit.slot = (before.rate_limit.slot if kept & ADM_HAS_RATE_LIMIT
-                                  else arena.allot(sizeof(adm_limiter)))
-    if params.rules & ADM_HAS_BULKHEAD:
-        if kept & ADM_HAS_BULKHEAD and params.bulkhead.limit <= before.bulkhead.capacity:
-            params.bulkhead.slot = before.bulkhead.slot
-            params.bulkhead.capacity = before.bulkhead.capacity
-        else:
-            params.bulkhead.slot = arena.allot(params.bulkhead.capacity * sizeof(adm_word))
-    if params.rules & ADM_HAS_BREAKER:
-        if (kept & ADM_HAS_BREAKER and params.breaker.window == before.breaker.window and
-                params.breaker.probes <= before.breaker.probe_cells):
-            params.breaker.slot = before.breaker.slot
-            params.breaker.probe_cells = before.breaker.probe_cells
-        else:
-            params.breaker.slot = arena.allot(_breaker_bytes(params))
+        _set_breaker(arena, params, rules["breaker"])
 
 
 cdef _publish(Arena arena, adm_row *row, const adm_params *params):
@@ -174,8 +212,9 @@ cdef uint32_t _claim_row(Arena arena, bytes name) except? 0:
 def bind(Arena arena not None, name, rules):
     """Publish the rules of `name` (1..128 bytes) and return its row; the same rules again publish nothing.
 
-    `rules` maps "rate_limit", "bulkhead" and "breaker" to the tuples of `engine.rules`, already validated.
-    Raises ArenaError where the arena is full.
+    `rules` maps "rate_limit", "bulkhead" and "breaker" to the tuples of `engine.rules`, already validated; without any, the
+    name is out of service: it answers `unknown_policy`, and keeps its state and its counters. Raises ArenaError where
+    the arena is full.
     """
     cdef adm_params params
     cdef adm_params before
@@ -189,39 +228,32 @@ def bind(Arena arena not None, name, rules):
         row = arena.row(index)
         if not read_params(arena, adm_load(&row.params), &before):
             memset(&before, 0, sizeof(adm_params))
-        _parameters(rules, &params)
-        _place(arena, &params, &before)
+        params = before
+        _change(arena, rules, &params)
         if adm_load(&row.params) == 0 or memcmp(&params, &before, sizeof(adm_params)) != 0:
             _publish(arena, row, &params)
     return index
 
 
-def retire(Arena arena not None, name):
-    """Take a name out of service: it answers `unknown_policy` until it is bound again. Its counters stay."""
-    cdef bytes encoded = name.encode()
-    cdef int64_t index
-    with arena.init_lock():
-        index = find(arena, encoded, len(encoded))
-        if index >= 0:
-            adm_publish(&arena.row(<uint32_t>index).params, 0)
+cdef bint _in_service(Arena arena, uint32_t index) noexcept nogil:
+    cdef adm_params params
+    return read_params(arena, adm_load(&arena.row(index).params), &params) and params.rules != 0
 
 
 def lookup(Arena arena not None, name):
     """The row of a name that is in service, or None."""
     cdef bytes encoded = name.encode()
     cdef int64_t index = find(arena, encoded, len(encoded))
-    if index < 0 or adm_load(&arena.row(<uint32_t>index).params) == 0:
-        return None
-    return index
+    return index if index >= 0 and _in_service(arena, <uint32_t>index) else None
 
 
 def names(Arena arena not None):
-    """Row -> name of everything in service, in the order of the rows."""
+    """Row -> name of every policy in service, in the order of the rows."""
     cdef uint32_t index
     cdef adm_row *row
     found = {}
     for index in range(arena.header.rows_max):
         row = arena.row(index)
-        if adm_load(&row.hash) != 0 and adm_load(&row.params) != 0:
+        if adm_load(&row.hash) != 0 and _in_service(arena, index):
             found[index] = row.name[:min(row.name_bytes, ADM_NAME_MAX)].decode(errors="replace")
     return found

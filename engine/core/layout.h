@@ -66,7 +66,7 @@ typedef struct adm_owner {
 typedef struct adm_row {
     _Alignas(ADM_LINE)
     adm_word hash;              /* binder, after the name; keyed hash of the name; zero: empty row */
-    adm_word params;            /* binder; version 24 | offset 40 of an adm_params; zero: no such policy now */
+    adm_word params;            /* binder; version 24 | offset 40 of an adm_params; zero: none yet */
     adm_word meters;            /* anybody by CAS; offset of the first adm_meter; zero: none yet */
     uint64_t name_bytes;        /* binder, before hash; length of the name */
     char name[ADM_NAME_MAX];    /* binder, before hash; not terminated */
@@ -85,29 +85,38 @@ typedef struct adm_limiter_params {
     uint64_t burst;             /* tokens */
 } adm_limiter_params;
 
+/* Permit words that grow without moving: segment k holds the cells from ends[k - 1] up to ends[k]. */
+#define ADM_SEGMENTS 8
+#define ADM_CELLS_MAX 65536
+typedef struct adm_cells {
+    uint64_t at[ADM_SEGMENTS];      /* offsets */
+    uint32_t ends[ADM_SEGMENTS];    /* cells in this segment and those before it; zero: no such segment */
+} adm_cells;
+
 typedef struct adm_bulkhead_params {
-    uint64_t slot;              /* offset of permit words[capacity] */
+    adm_cells cells;
     uint32_t limit;             /* permits held at once */
-    uint32_t capacity;          /* cells behind `slot`, at least `limit` */
+    uint32_t high;              /* the highest limit there ever was: cells below it may still be held */
     int64_t hold_ns;            /* life of a permit; zero: as long as its owner */
 } adm_bulkhead_params;
 
 typedef struct adm_breaker_params {
-    uint64_t slot;              /* offset of an adm_breaker, then its probe cells, then its window */
+    uint64_t slot;              /* offset of an adm_breaker */
+    uint64_t window_at;         /* offset of the words[chunks] of the window */
+    adm_cells probe_cells;
+    uint32_t chunks;            /* a power of two with room for `window` */
     uint32_t window;            /* calls */
-    uint32_t chunks;            /* words of the window */
     uint32_t min_calls;         /* calls before the rate counts */
     uint32_t failure_ppm;       /* failures per million calls that trip */
     uint32_t probes;            /* permits of one half-open generation */
-    uint32_t probe_cells;       /* cells behind the head, at least `probes` */
     uint32_t probe_passes;      /* successes among `probes` that close */
-    uint32_t spare;
     int64_t open_for_ns;        /* rest before the first probe */
     int64_t probe_timeout_ns;   /* life of a probe */
 } adm_breaker_params;
 
+/* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
-    uint32_t rules;             /* ADM_HAS_... */
+    uint32_t rules;             /* ADM_HAS_...; zero: out of service, or a counter */
     uint32_t spare;
     adm_limiter_params rate_limit;
     adm_bulkhead_params bulkhead;
@@ -182,7 +191,7 @@ _Static_assert(ADM_REASONS == 12, "ADM_COUNTERS leaves room for every reason");
 static inline uint64_t adm_layout_hash(void)
 {
     const uint64_t shape[] = {
-        ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_COUNTERS, ADM_REASONS,
+        ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_SEGMENTS, ADM_COUNTERS, ADM_REASONS,
         sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
         offsetof(adm_header, state), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),

@@ -59,20 +59,29 @@ cdef extern from "layout.h" nogil:
         int64_t depth_ns
         uint64_t burst
 
+    enum:
+        ADM_SEGMENTS
+        ADM_CELLS_MAX
+
+    ctypedef struct adm_cells:
+        uint64_t at[8]
+        uint32_t ends[8]
+
     ctypedef struct adm_bulkhead_params:
-        uint64_t slot
+        adm_cells cells
         uint32_t limit
-        uint32_t capacity
+        uint32_t high
         int64_t hold_ns
 
     ctypedef struct adm_breaker_params:
         uint64_t slot
-        uint32_t window
+        uint64_t window_at
+        adm_cells probe_cells
         uint32_t chunks
+        uint32_t window
         uint32_t min_calls
         uint32_t failure_ppm
         uint32_t probes
-        uint32_t probe_cells
         uint32_t probe_passes
         int64_t open_for_ns
         int64_t probe_timeout_ns

@@ -18,8 +18,9 @@ from libc.stdint cimport int64_t, uint32_t
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load
 from engine.core.clock cimport clock_ns
-from engine.core.layout cimport adm_limiter, adm_limiter_params
+from engine.core.layout cimport ADM_HAS_RATE_LIMIT, adm_limiter, adm_limiter_params
 from engine.core.view cimport adm_view, view_of
+from engine.core.whole cimport whole
 
 from engine.core.arena import ArenaError
 
@@ -70,16 +71,16 @@ cdef class Limiter:
 
     cdef adm_view *_view(self) except NULL:
         cdef adm_view *view = view_of(self.arena, self.row)
-        if view == NULL or view.limiter == NULL:
+        if view == NULL or not view.params.rules & ADM_HAS_RATE_LIMIT:
             raise ArenaError("this limiter was taken out of service")
         return view
 
     def try_acquire(self, cost=1):
-        """Take `cost` tokens (at least 1) if they are there. Raises ValueError for a cost below 1 or over the burst."""
+        """Take `cost` tokens if they are there. Raises TypeError, and ValueError for a cost below 1 or over the burst."""
         cdef adm_view *view = self._view()
-        cdef int64_t wanted = cost
-        if not 1 <= wanted <= <int64_t>view.params.rate_limit.burst:
-            raise ValueError(f"cost = {cost}: must be from 1 to the burst, {view.params.rate_limit.burst}")
+        cdef int64_t wanted = 1
+        if cost is not 1:
+            wanted = whole(cost, "cost", 1, <int64_t>view.params.rate_limit.burst)
         return limiter_take(view.limiter, &view.params.rate_limit, clock_ns(self.arena.manual_ns),
                             <uint32_t>wanted, True) == 0
 

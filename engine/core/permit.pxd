@@ -43,10 +43,14 @@ cdef inline uint32_t permit_expiry(int64_t now_ns, int64_t life_ns) noexcept nog
     return tick if tick != 0 else 1
 
 
+cdef enum:
+    UNTIMED = 0             # as a time: the clock was not read, so nothing counts as expired
+
+
 cdef inline bint permit_expired(uint64_t word, int64_t now_ns) noexcept nogil:
     """Compared modulo 2^32 ticks: right for 417 days on either side of the expiry."""
     cdef uint32_t expiry = <uint32_t>word
-    return expiry != 0 and <int>(<uint32_t>(now_ns >> 24) - expiry) >= 0
+    return expiry != 0 and now_ns != UNTIMED and <int>(<uint32_t>(now_ns >> 24) - expiry) >= 0
 
 
 cdef inline int64_t permit_left_ns(uint64_t word, int64_t now_ns) noexcept nogil:

@@ -14,53 +14,53 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_publish, adm_word
 from engine.core.directory cimport read_params
-from engine.core.layout cimport (
-    ADM_FAILED, ADM_FREE, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HELD, adm_breaker, adm_owner, adm_params,
-)
+from engine.core.cells cimport cell_at, cells, cells_of, cells_total
+from engine.core.layout cimport ADM_FAILED, ADM_FREE, ADM_HELD, adm_cells, adm_owner, adm_params
 from engine.core.permit cimport permit_owner, permit_status, permit_with_status
 
 cdef uint64_t SWEEP_EVERY_MS = 250
 cdef int64_t NEVER = -1
 
 
-cdef int64_t _settle(adm_word *cells, uint32_t count, uint32_t owner, uint64_t status) noexcept nogil:
-    """Give every permit of `owner` among the cells a final status; how many there were."""
+cdef int64_t _settle(Arena arena, const adm_cells *described, uint32_t owner, uint64_t status) noexcept nogil:
+    """Give every permit of `owner` among the cells a final status; how many there were. Owner 0: of anybody."""
+    cdef cells array = cells_of(arena.base, described)
     cdef int64_t found = 0
+    cdef adm_word *cell
     cdef uint64_t word
     cdef uint32_t i
-    for i in range(count):
-        word = adm_load(&cells[i])
-        if permit_status(word) == ADM_HELD and permit_owner(word) == owner:
+    for i in range(cells_total(array.ends)):
+        cell = cell_at(&array, i)
+        word = adm_load(cell)
+        if permit_status(word) == ADM_HELD and (owner == 0 or permit_owner(word) == owner):
             # Without its expiry a freed word says that it was taken away, not handed back.
-            found += adm_cas(&cells[i], word, permit_with_status(word, status) & ~<uint64_t>0xFFFFFFFF)
+            found += adm_cas(cell, word, permit_with_status(word, status) & ~<uint64_t>0xFFFFFFFF)
     return found
 
 
 cdef int64_t _give_back(Arena arena, uint32_t owner):
-    """Free the permits stamped with an owner row that this process has locked."""
+    """Free the permits stamped with an owner row that this process has locked; 0: all, on a private arena."""
     cdef adm_params params
     cdef int64_t found = 0
     cdef uint32_t index
-    cdef char *slot
     for index in range(arena.header.rows_max):
         if not read_params(arena, adm_load(&arena.row(index).params), &params):
             continue
-        if params.rules & ADM_HAS_BULKHEAD:
-            found += _settle(<adm_word *>(arena.base + params.bulkhead.slot), params.bulkhead.capacity, owner, ADM_FREE)
-        if params.rules & ADM_HAS_BREAKER:
-            slot = arena.base + params.breaker.slot + sizeof(adm_breaker)
-            found += _settle(<adm_word *>slot, params.breaker.probe_cells, owner, ADM_FAILED)
+        found += _settle(arena, &params.bulkhead.cells, owner, ADM_FREE)
+        found += _settle(arena, &params.breaker.probe_cells, owner, ADM_FAILED)
     return found
 
 
 cpdef attach(Arena arena):
     """Make this process an owner, if it is none yet. What an earlier owner of the same row left held comes back.
 
+    A private arena has one owner at a time: in a forked child nothing is held any more.
+
     Raises ArenaError where the arena is closed or no row is free.
     """
     with arena.init_lock():
         if arena.claim_owner():
-            _give_back(arena, arena.owner)
+            _give_back(arena, arena.owner if arena.lock_fd >= 0 else 0)
 
 
 cdef int64_t _bury(Arena arena, uint32_t row):

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_word
+from engine.core.cells cimport cells
 from engine.core.layout cimport adm_breaker, adm_limiter, adm_meter, adm_params, adm_row
 
 
@@ -11,10 +12,10 @@ ctypedef struct adm_view:
     adm_row *row
     adm_meter *meter        # this process's
     adm_limiter *limiter
-    adm_word *permits
     adm_breaker *breaker
-    adm_word *probes
     adm_word *window
+    cells permits
+    cells probes
     uint32_t hint           # where this process looks first for a free permit
     adm_params params
 
@@ -23,7 +24,7 @@ cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL
 
 
 cdef inline adm_view *view_of(Arena arena, uint32_t index) except? NULL:
-    """The current view of a directory row; NULL, without an exception, where the name is out of service."""
+    """The current view of a directory row; NULL, without an exception, where it has no readable parameters."""
     cdef adm_view *view = <adm_view *>arena.views[index]
     if view != NULL and adm_load(&view.row.params) == view.published:
         return view

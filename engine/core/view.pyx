@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_word
+from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_params,
@@ -23,16 +24,16 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
     if params.rules & ADM_HAS_RATE_LIMIT:
         view.limiter = <adm_limiter *>(arena.base + params.rate_limit.slot)
     if params.rules & ADM_HAS_BULKHEAD:
-        view.permits = <adm_word *>(arena.base + params.bulkhead.slot)
+        view.permits = cells_of(arena.base, &params.bulkhead.cells)
         view.hint = (arena.owner - 1) * 8 % params.bulkhead.limit
     if params.rules & ADM_HAS_BREAKER:
         view.breaker = <adm_breaker *>(arena.base + params.breaker.slot)
-        view.probes = <adm_word *>(view.breaker + 1)
-        view.window = view.probes + params.breaker.probe_cells
+        view.window = <adm_word *>(arena.base + params.breaker.window_at)
+        view.probes = cells_of(arena.base, &params.breaker.probe_cells)
 
 
 cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
-    """A new view of a row in service, else NULL. Raises ArenaError where this process cannot become an owner."""
+    """A new view of a row, or NULL. Raises ArenaError where this process cannot become an owner."""
     cdef adm_view *view = NULL
     cdef adm_params params
     cdef uint64_t published

@@ -18,7 +18,8 @@ from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, m
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
-from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_take, grant
+from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_settle_in_time, grant, take_cell
+from engine.core.cells cimport cells
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find
 from engine.core.layout cimport (
@@ -152,24 +153,33 @@ cdef int64_t _life_ns(const adm_view *view, uint64_t hold_ms) noexcept nogil:
     return <int64_t>(hold_ms if hold_ms else HOLD_MS) * MS
 
 
+cdef cells _remote_cells(Arena arena) noexcept nogil:
+    """The arena's own cells, for permits of policies without a bulkhead."""
+    cdef cells remote
+    memset(&remote, 0, sizeof(cells))
+    remote.at[0] = <adm_word *>(arena.base + arena.header.remote_at)
+    remote.ends[0] = arena.header.remote_max
+    return remote
+
+
 cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noexcept:
     """Put the permit of an admission into a cell that expires, and describe it by a token."""
     cdef adm_view *view = made.view
     cdef verdict *given = &made.given
-    cdef adm_word *cells = view.permits
     cdef grant held = given.permit
+    cdef cells remote
     if not view.params.rules & (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER):
         return
     if not view.params.rules & ADM_HAS_BULKHEAD:
-        cells = <adm_word *>(arena.base + arena.header.remote_at)
-        held = bulkhead_take(cells, arena.header.remote_max, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns)
+        remote = _remote_cells(arena)
+        held = take_cell(&remote, arena.header.remote_max, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns)
         if held.word == 0:
             hand_back(view, given, made.cost, now_ns)
             _refuse(made, ADM_SHED)
             return
-        arena.remote_hint = held.cell + 1
+        arena.remote_hint = held.index + 1
     made.permit.word = held.word
-    made.permit.cell = <uint32_t>((<char *>(cells + held.cell) - arena.base) // sizeof(adm_word))
+    made.permit.cell = <uint32_t>(held.cell - <adm_word *>arena.base)
     made.permit.row = made.row
     made.permit.generation = given.gate.generation
     made.permit.probe = given.gate.cell + 1 if given.gate.probe else 0
@@ -186,7 +196,8 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
     made.row = <uint32_t>row
     made.cost = <uint32_t>asked.cost
     made.peek = asked.mode == MODE_PEEK
-    if made.view == NULL:
+    if made.view == NULL or not made.view.params.rules:
+        made.view = NULL
         _refuse(&made, ADM_UNKNOWN_POLICY)
         return made
     if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0 or asked.key_bytes > KEY_MAX:
@@ -239,12 +250,9 @@ cdef uint64_t _report(Arena arena, const statement *said, int64_t now_ns, token 
     cell = <adm_word *>arena.base + permit.cell
     if said.extend_ms and not said.final:
         return _extend(cell, said.extend_ms, now_ns, permit)
-    if not bulkhead_settle(cell, permit.word):
-        if adm_load(cell) == permit_with_status(permit.word, ADM_FREE):
-            return ALREADY_SETTLED
-        valid = False
-    else:
-        valid = not permit_expired(permit.word, now_ns)
+    if adm_load(cell) == permit_with_status(permit.word, ADM_FREE):
+        return ALREADY_SETTLED
+    valid = bulkhead_settle_in_time(cell, permit.word, now_ns)
     if view == NULL:
         return VOID
     valid = valid and _report_to_breaker(view, permit, <outcome>said.outcome, now_ns)
@@ -323,8 +331,8 @@ def report(Arena arena not None, bytes data not None):
 
 def remote_permits(Arena arena not None):
     """Permits that remote callers hold in the arena's own cells, those of policies without a bulkhead."""
-    return bulkhead_in_use(<adm_word *>(arena.base + arena.header.remote_at), arena.header.remote_max,
-                           clock_ns(arena.manual_ns))
+    cdef cells remote = _remote_cells(arena)
+    return bulkhead_in_use(&remote, clock_ns(arena.manual_ns))
 
 
 cdef list _items(reader *r, bint *flag):
