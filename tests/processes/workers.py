@@ -1,0 +1,392 @@
+"""What the processes of these tests do: `python workers.py FUNCTION ARENA [ARGUMENT...]`.
+
+A worker says JSON lines on standard output and is told lines on standard input.
+"""
+
+import contextlib
+import json
+import mmap
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import engine
+from engine import rules
+from engine.core import wire
+from engine.policy import Policy
+
+CIRCUIT = rules.Breaker(
+    window=10, min_calls=4, open_for=0.05, probes=3, probe_success_rate=1.0, probe_timeout=0.2
+)
+STORM = (CIRCUIT, rules.Bulkhead(8), rules.RateLimit("10000000/s", burst=10_000_000))
+
+
+def say(what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def told() -> str:
+    return sys.stdin.readline().strip()
+
+
+@contextlib.contextmanager
+def shared_words(path: str) -> Iterator[memoryview]:
+    """The 64-bit words of a file that the test made."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(Path(path).open("r+b"))
+        memory = stack.enter_context(mmap.mmap(file.fileno(), 0))
+        raw = stack.enter_context(memoryview(memory))
+        yield stack.enter_context(raw.cast("Q"))
+
+
+# ---- bulkhead ----
+
+
+def share_a_bulkhead(arena: str, board: str, seat: str, tries: str) -> None:
+    """Take and give back permits at random, publishing on `board` how many are surely held.
+
+    A worker adds to its own word after taking and subtracts before giving back. While it looks at
+    the other word, its own is true and the other at most true: a sum over 8 is an over-admission.
+    """
+    eng = engine.Engine(arena)
+    pool = engine.Policy("pool/eight", rules.Bulkhead(8), engine=eng)
+    mine, theirs = int(seat), 1 - int(seat)
+    held: deque[Any] = deque()
+    most = refused = 0
+    generator = random.Random(mine)
+    wishes = generator.choices(range(1, 8), k=1_000)
+    with shared_words(board) as words:
+        say("ready")
+        told()
+        for turn in range(int(tries)):
+            permit = pool.try_acquire()
+            if permit:
+                held.append(permit)
+                words[mine] = len(held)
+                most = max(most, len(held) + words[theirs])
+            else:
+                refused += 1
+            while len(held) > wishes[turn % 1_000]:
+                words[mine] = len(held) - 1
+                held.popleft().success()
+        words[mine] = 0
+    permit = None
+    held.clear()
+    say({"most": most, "refused": refused})
+
+
+def share_cells_by_wire(arena: str, table: str, seat: str, tries: str) -> None:
+    """Admit and report remote permits; each names its cell, and a cell has one holder at a time."""
+    eng = engine.Engine(arena)
+    engine.Policy("pool/eight", rules.Bulkhead(8), engine=eng)
+    request = b"\x0a\x0apool/eight"
+    held: deque[tuple[int, bytes]] = deque()
+    overlaps = admitted = 0
+    me = int(seat) + 1
+    with shared_words(table) as owners:
+        say("ready")
+        told()
+        for _ in range(int(tries)):
+            token = token_of(wire.admit(eng.arena, request))
+            if token:
+                cell = cell_of(token) % len(owners)
+                overlaps += owners[cell] != 0
+                owners[cell] = me
+                admitted += 1
+                held.append((cell, token))
+            if len(held) > 5 or not token:
+                cell, token = held.popleft()
+                overlaps += owners[cell] != me
+                owners[cell] = 0
+                wire.report(eng.arena, b"\x0a\x18" + token + b"\x10\x01")
+        while held:
+            cell, token = held.popleft()
+            owners[cell] = 0
+            wire.report(eng.arena, b"\x0a\x18" + token + b"\x10\x01")
+    say({"overlaps": overlaps, "admitted": admitted})
+
+
+def token_of(response: bytes) -> bytes:
+    """The permit of an AdmitResponse: its 24 bytes follow the tag of field 3 and their length."""
+    at = response.find(b"\x1a\x18")
+    return response[at + 2 : at + 26] if response.startswith(b"\x08\x01") and at >= 0 else b""
+
+
+def cell_of(token: bytes) -> int:
+    """Where the permit lies, in words from the start of the arena."""
+    return int.from_bytes(token[8:16], "little") >> 36
+
+
+def hold(arena: str, name: str, count: str) -> None:
+    """Hold permits; `report` settles them all and says how many reports counted."""
+    pool = engine.Engine(arena).policy(name)
+    permits = [pool.try_acquire() for _ in range(int(count))]
+    say(sum(map(bool, permits)))
+    if told() == "report":
+        say(sum(permit.success() for permit in permits if permit))
+
+
+# ---- counters and rates ----
+
+
+def count(arena: str, times: str) -> None:
+    """Count, in steps of 1 and of 3."""
+    counter = engine.Counter(engine=engine.Engine(arena), name="visits")
+    say("ready")
+    told()
+    for _ in range(int(times)):
+        counter.inc()
+    counter.add(3)
+    say("done")
+
+
+def count_for_ever(arena: str, board: str) -> None:
+    """Count and publish after each step how far it got."""
+    counter = engine.Counter(engine=engine.Engine(arena), name="visits")
+    with shared_words(board) as words:
+        say("ready")
+        done = words[0]
+        while True:
+            counter.inc()
+            done += 1
+            words[0] = done
+
+
+def count_under_many_names(arena: str, names: str) -> None:
+    """Bind counters that nobody or others have bound, and count once in each."""
+    eng = engine.Engine(arena)
+    say("ready")
+    told()
+    for name in range(int(names)):
+        engine.Counter(engine=eng, name=f"visits/{name}").inc()
+    say("done")
+
+
+def saturate(arena: str, until: str) -> None:
+    """Ask a rate limit as often as possible until a monotonic time; say how many were admitted."""
+    limiter = engine.Engine(arena).policy("rate/shared")
+    end = float(until)
+    admitted = 0
+    while time.monotonic() < end:
+        for _ in range(50):
+            admitted += bool(limiter.try_acquire())
+    say({"admitted": admitted, "ended": time.monotonic()})
+
+
+# ---- breaker ----
+
+
+def probe(arena: str, callers: str) -> None:
+    """At each monotonic time told, make so many calls at once; then fail them when told."""
+    circuit = engine.Engine(arena).policy("circuit/shared")
+    say("ready")
+    while line := told():
+        while time.monotonic() < float(line):
+            pass
+        verdicts = [circuit.try_acquire() for _ in range(int(callers))]
+        say(sum(map(bool, verdicts)))
+        told()
+        for permit in filter(None, verdicts):
+            permit.failure()
+        say("settled")
+
+
+# ---- forks and owners ----
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """Do `work` in a forked child that ends like any Python program; return what it returned."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, json.dumps(work()).encode())
+        finally:
+            sys.stdout.flush()
+            os.close(writer)
+        sys.exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    return json.loads(said)
+
+
+def open_pool(arena: str, limit: int) -> tuple[engine.Engine, Policy]:
+    """An engine, on a private arena where `arena` is "private", and its bulkhead."""
+    eng = engine.Engine(None if arena == "private" else arena)
+    return eng, engine.Policy("pool/fork", rules.Bulkhead(limit), engine=eng)
+
+
+def in_use(eng: engine.Engine) -> int:
+    return eng.snapshot().policies[0].bulkhead.in_use
+
+
+def fork_with_a_permit(arena: str) -> None:
+    """A child that settles, drops or leaves alone its parent's permit changes nothing."""
+    eng, pool = open_pool(arena, 2)
+    permits = [pool.try_acquire()]
+
+    def settle() -> Any:
+        return permits[0].success()
+
+    def use_then_settle() -> Any:
+        own = pool.try_acquire()
+        return [bool(own), permits[0].failure(), own.success()]
+
+    def drop() -> Any:
+        permits.clear()
+        return "dropped"
+
+    said = {work.__name__: in_child(work) for work in (settle, use_then_settle, drop)}
+    said["left"] = in_child(lambda: "left")
+    said["in_use"] = in_use(eng)
+    said["own"] = permits[0].success()
+    said["void"] = eng.snapshot().policies[0].void
+    said["after"] = in_use(eng)
+    say(said)
+
+
+def fork_with_a_full_pool(arena: str) -> None:
+    """Whether a child is admitted while its parent holds the only permit."""
+    eng, pool = open_pool(arena, 1)
+    permit = pool.try_acquire()
+    child = in_child(lambda: bool(pool.try_acquire()))
+    say({"child": child, "parent": permit.success(), "in_use": in_use(eng)})
+
+
+def fork_inside_with(arena: str) -> None:
+    """A child that leaves its parent's `with` block gives nothing back."""
+    eng, pool = open_pool(arena, 1)
+    parent = os.getpid()
+    reader, writer = os.pipe()
+    with pool:
+        if os.fork() == 0:
+            os.close(reader)
+    if os.getpid() != parent:
+        os.close(writer)
+        sys.exit(0)
+    os.close(writer)
+    os.read(reader, 1)
+    os.wait()
+    say({"in_use": in_use(eng), "success": eng.snapshot().policies[0].success})
+
+
+def fork_first_use(arena: str) -> None:
+    """The rows of the owner table that stamp the permits of a parent and of two children."""
+    eng, pool = open_pool(arena, 4)
+
+    def row() -> Any:
+        before = eng.arena.owner_index
+        pool.try_acquire().success()
+        return [before, eng.arena.owner_index]
+
+    say([eng.arena.owner_index, in_child(row), in_child(lambda: [row(), in_child(row)])])
+
+
+def fork_pool(arena: str, calls: str) -> None:
+    """A multiprocessing pool of forked children calls a decorated function."""
+    eng, pool = open_pool(arena, 8)
+    global guarded
+    guarded = pool(abs)
+    with multiprocessing.get_context("fork").Pool(4) as children:
+        results = children.map(call_guarded, range(-int(calls), 0), chunksize=10)
+        children.close()
+        children.join()
+    eng.repair()
+    snapshot = eng.snapshot()
+    say(
+        {
+            "sum": sum(results),
+            "success": snapshot.policies[0].success,
+            "in_use": snapshot.policies[0].bulkhead.in_use,
+            "owners": snapshot.arena.owners,
+        }
+    )
+
+
+guarded: Callable[[int], int] = abs
+
+
+def call_guarded(number: int) -> int:
+    return guarded(number)
+
+
+def take_init_lock(arena: str) -> None:
+    """Say when the init lock of the arena was had; it waits for it."""
+    say("ready")
+    told()
+    with engine.Engine(arena).arena.init_lock():
+        say("had")
+
+
+def visit(arena: str) -> None:
+    """Attach, hold a permit, and end without giving anything back."""
+    eng, pool = open_pool(arena, 64)
+    pool.__enter__()
+    say(eng.arena.owner_index)
+    os._exit(0)
+
+
+# ---- storm ----
+
+
+def storm(arena: str, seconds: str, inherit: str) -> None:
+    """Keep 4 children at work, and kill one of them every 50 ms.
+
+    Children attach themselves or, with `inherit`, use the engine that they were forked with.
+    """
+    generator = random.Random(1)
+    inherited = engine.Engine(arena) if inherit == "inherit" else None
+    children = [spawn(arena, inherited, seed) for seed in range(4)]
+    end = time.monotonic() + float(seconds)
+    kills = 0
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        place = generator.randrange(4)
+        kill_child(children[place])
+        kills += 1
+        children[place] = spawn(arena, inherited, kills + 4)
+    for pid in children:
+        kill_child(pid)
+    say({"kills": kills + 4})
+    told()
+
+
+def kill_child(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def spawn(arena: str, inherited: engine.Engine | None, seed: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work(inherited or engine.Engine(arena), random.Random(seed))
+    finally:
+        os._exit(1)
+
+
+def work(eng: engine.Engine, generator: random.Random) -> None:
+    pay = engine.Policy("storm/pay", *STORM, engine=eng)
+    held: list[Any] = []
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if permit := pay.try_acquire():
+            held.append(permit)
+        if len(held) > 2 or (held and not permit):
+            settled = held.pop(generator.randrange(len(held)))
+            end = generator.choices(("success", "failure", "ignore"), (90, 6, 4))[0]
+            getattr(settled, end)()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

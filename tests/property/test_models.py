@@ -1,0 +1,222 @@
+"""The real thing against plain models: the same answers, whatever is done in whatever order."""
+
+import itertools
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from models import TICK, Admission, BreakerModel, BulkheadModel, PolicyModel, RateModel
+
+from engine import Engine, Policy, rules
+from engine.testing import ManualClock
+
+NS = 1_000_000_000
+DAY = 86_400 * NS
+WRAPS = (2**32 * TICK, 2**33 * TICK, 2**31 * TICK, 2**32 * 1_000_000, 2**38 * 1_000_000)
+STARTS = st.one_of(
+    st.just(1_000 * NS),
+    st.integers(1, 400 * DAY),
+    st.builds(
+        lambda wrap, distance: max(1, wrap + distance),
+        st.sampled_from(WRAPS),
+        st.integers(-40 * NS, 40 * NS) | st.integers(-3 * TICK, 3 * TICK),
+    ),
+)
+STEPS = st.one_of(
+    st.integers(0, 5),
+    st.integers(0, 3 * TICK),
+    st.integers(0, 3 * NS),
+    st.integers(0, 100 * NS),
+    st.sampled_from((1_000_000, NS // 2, NS, 2 * NS, 10 * NS)),
+)
+WINDOWS = st.one_of(
+    st.integers(1, 60),
+    st.builds(lambda lines, more: 14 * lines + more, st.integers(1, 12), st.integers(-1, 1)),
+    st.sampled_from((100, 9_999, 10_000)),
+)
+SHARES = st.one_of(st.sampled_from((0.000_001, 0.2, 0.5, 0.8, 1.0)), st.floats(0.001, 1.0))
+SECONDS = st.sampled_from((0.05, 0.1, 0.5, 1.0, 3.7)) | st.floats(0.05, 20.0)
+RATES = st.sampled_from(("1/s", "3/s", "7/s", "1000/s", "10000000/s", "100/min", "7/h", "1/day"))
+OUTCOMES = ("success", "failure", "ignore")
+
+
+@st.composite
+def breakers(draw: st.DrawFn) -> rules.Breaker:
+    window = draw(WINDOWS)
+    return rules.Breaker(
+        window=window,
+        min_calls=draw(st.integers(1, min(window, 30)) | st.integers(1, window)),
+        failure_rate=draw(SHARES),
+        open_for=draw(SECONDS),
+        probes=draw(st.integers(1, 9) | st.just(100)),
+        probe_success_rate=draw(SHARES),
+        probe_timeout=draw(SECONDS),
+    )
+
+
+@st.composite
+def rate_limits(draw: st.DrawFn) -> rules.RateLimit:
+    burst = draw(st.none() | st.integers(1, 30) | st.integers(1, 3_000))
+    return rules.RateLimit(draw(RATES), burst=burst)
+
+
+def bulkheads(holds: st.SearchStrategy[float | None]) -> st.SearchStrategy[rules.Bulkhead]:
+    return st.builds(
+        lambda limit, hold: rules.Bulkhead(limit, hold=hold), st.integers(1, 12), holds
+    )
+
+
+class PolicyMachine(RuleBasedStateMachine):
+    """A policy and its model, side by side; subclasses choose the rules."""
+
+    breaker: st.SearchStrategy[rules.Breaker | None] = st.none()
+    bulkhead: st.SearchStrategy[rules.Bulkhead | None] = st.none()
+    rate: st.SearchStrategy[rules.RateLimit | None] = st.none()
+
+    @initialize(data=st.data(), start=STARTS)
+    def begin(self, data: st.DataObject, start: int) -> None:
+        breaker, bulkhead, rate = map(data.draw, (self.breaker, self.bulkhead, self.rate))
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=2 << 20)
+        chosen = [one for one in (breaker, bulkhead, rate) if one is not None]
+        self.policy = Policy("model/checked", *chosen, engine=self.engine)
+        self.model = PolicyModel(
+            BreakerModel(*breaker.core()) if breaker else None,
+            BulkheadModel(*bulkhead.core()) if bulkhead else None,
+            RateModel(*rate.core()) if rate else None,
+        )
+        self.out: list[tuple[Any, Admission]] = []
+        self.taken: list[tuple[int, int]] = []
+        self.counts = dict.fromkeys(("admitted", "success", "failure", "ignored", "void"), 0)
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.out.clear()
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @precondition(lambda self: self.model.breaker and self.model.breaker.state == "open")
+    @rule(distance=st.integers(-1, 1))
+    def advance_to_the_end_of_the_rest(self, distance: int) -> None:
+        self.advance(max(0, self.model.breaker.rest_until - self.now + distance))
+
+    @precondition(lambda self: any(self._ticks()))
+    @rule(data=st.data(), distance=st.integers(-1, 1))
+    def advance_to_an_expiry(self, data: st.DataObject, distance: int) -> None:
+        tick = data.draw(st.sampled_from(self._ticks()))
+        self.advance(max(0, tick * TICK - self.now + distance))
+
+    @rule(cost=st.integers(-1, 4) | st.integers(1, 40))
+    def acquire(self, cost: int) -> None:
+        verdict = self.policy.try_acquire(cost)
+        expected = self.model.acquire(self.now, cost)
+        if not isinstance(expected, Admission):
+            assert not verdict, "admitted, and should not have been"
+            assert (verdict.reason, verdict.retry_after) == (expected[0], expected[1] / NS)
+            return
+        assert verdict, f"{verdict!r} should have been admitted"
+        self.counts["admitted"] += 1
+        self.taken.append((self.now, cost))
+        if self.model.breaker or self.model.bulkhead:
+            self.out.append((verdict, expected))
+
+    @rule(times=st.integers(2, 40), outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1))
+    def make_calls(self, times: int, outcomes: list[str]) -> None:
+        for _, outcome in zip(range(times), itertools.cycle(outcomes), strict=False):
+            before = len(self.out)
+            self.acquire(1)
+            if len(self.out) > before:
+                self._settle(len(self.out) - 1, outcome)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
+    def report(self, data: st.DataObject, outcome: str) -> None:
+        self._settle(data.draw(st.integers(0, len(self.out) - 1)), outcome)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        permit, admission = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
+        del permit
+        self._count(self.model.report(admission, "ignore", self.now), "ignore")
+
+    @invariant()
+    def looks_alike(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        (seen,) = self.engine.snapshot().policies
+        assert {name: getattr(seen, name) for name in self.counts} == self.counts
+        if model := self.model.rate:
+            assert seen.rate_limit.remaining == model.remaining(self.now)
+        if model := self.model.bulkhead:
+            assert seen.bulkhead.in_use == model.in_use(self.now)
+        if model := self.model.breaker:
+            circuit = seen.breaker
+            calls, failures = model.window_now() if model.state == "closed" else (0, 0)
+            assert (circuit.state, circuit.generation) == (model.state, model.generation)
+            assert (circuit.calls, circuit.failures) == (calls, failures)
+            assert circuit.opened == model.opened
+
+    @invariant()
+    def keeps_the_rate_over_every_interval(self) -> None:
+        """From any admission to the last one: at most burst + rate x t tokens."""
+        model = getattr(self, "model", None) and self.model.rate
+        if not model or not self.taken:
+            return
+        total = 0
+        end = self.taken[-1][0]
+        for when, cost in reversed(self.taken):
+            total += cost
+            assert (total - model.burst) * model.interval <= end - when
+
+    def _settle(self, index: int, outcome: str) -> None:
+        permit, admission = self.out.pop(index)
+        valid = self.model.report(admission, outcome, self.now)
+        assert getattr(permit, outcome)() == valid
+        assert not getattr(permit, outcome)()
+        self._count(valid, outcome)
+
+    def _count(self, valid: bool, outcome: str) -> None:
+        name = {"ignore": "ignored"}.get(outcome, outcome)
+        self.counts[name if valid else "void"] += 1
+
+    def _ticks(self) -> list[int]:
+        leases = [admission.lease for _, admission in self.out]
+        probes = [admission.gate.probe for _, admission in self.out if admission.gate]
+        return [lease.tick for lease in leases + probes if lease and lease.tick]
+
+
+class RateMachine(PolicyMachine):
+    rate = rate_limits()
+
+
+class BulkheadMachine(PolicyMachine):
+    bulkhead = bulkheads(st.none() | SECONDS)
+
+
+class BreakerMachine(PolicyMachine):
+    breaker = breakers()
+
+
+class AllRulesMachine(PolicyMachine):
+    breaker = breakers()
+    bulkhead = bulkheads(st.none())
+    rate = rate_limits()
+
+
+TestRate = RateMachine.TestCase
+TestBulkhead = BulkheadMachine.TestCase
+TestBreaker = BreakerMachine.TestCase
+TestAllRules = AllRulesMachine.TestCase
