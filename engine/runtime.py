@@ -221,6 +221,7 @@ def _breaker_snapshot(
     return BreakerSnapshot(state, generation, calls, failures, wait_ns / 1e9, opened, probing)
 
 
+_DEFAULTS = ("ENGINE_ARENA", "ENGINE_POLICIES")
 _default: Engine | None = None
 _default_guard = threading.Lock()
 
@@ -230,5 +231,5 @@ def default() -> Engine:
     global _default
     with _default_guard:
         if _default is None:
-            _default = Engine(os.environ.get("ENGINE_ARENA"), os.environ.get("ENGINE_POLICIES"))
+            _default = Engine(*(os.environ.get(name) or None for name in _DEFAULTS))
         return _default
