@@ -50,7 +50,7 @@ def _build() -> None:
     with chdir(ROOT):
         modules = cythonize(
             [extension],
-            build_dir=str(FOLDER),
+            build_dir=str(FOLDER / "objects"),
             compiler_directives=DIRECTIVES,
             force=True,
             quiet=True,
