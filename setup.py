@@ -51,7 +51,7 @@ setup(
                 f"{ROOM}.{name}",
                 [f"engine/core/{name}.pyx"],
                 include_dirs=["engine/core"],
-                depends=["engine/core/atomic.h", "engine/core/layout.h"],
+                depends=["engine/core/atomic.h", "engine/core/clock.h", "engine/core/layout.h"],
                 extra_compile_args=CFLAGS,
                 extra_link_args=LDFLAGS,
             )

@@ -13,7 +13,8 @@ ctypedef struct verdict:
     pass_ gate              # of the breaker
 
 
-cdef verdict judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, int64_t life_ns, bint keep) noexcept nogil
+cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, int64_t life_ns, bint keep,
+                verdict *given) noexcept nogil
 cdef void hand_back(adm_view *view, const verdict *given, uint32_t cost, int64_t now_ns) noexcept nogil
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil
 cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil

@@ -38,7 +38,7 @@ cdef inline void _refuse(verdict *given, uint32_t reason, uint32_t rule, int64_t
 cdef bint _enter_breaker(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, bint keep,
                          verdict *given) noexcept nogil:
     if keep:
-        given.gate = breaker_enter(view, owner, now_ns, life_ns)
+        breaker_enter(view, owner, now_ns, life_ns, &given.gate)
     else:
         given.gate.admitted = not breaker_would_refuse(view, now_ns, &given.gate.wait_ns)
     if not given.gate.admitted:
@@ -50,9 +50,8 @@ cdef bint _enter_bulkhead(adm_view *view, uint32_t owner, int64_t now_ns, int64_
                           verdict *given) noexcept nogil:
     cdef bint room
     if keep:
-        given.permit = bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, owner, now_ns,
-                                     life_ns if life_ns else view.params.bulkhead.hold_ns)
-        room = given.permit.word != 0
+        room = bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, owner, now_ns,
+                             life_ns if life_ns else view.params.bulkhead.hold_ns, &given.permit)
         if room:
             view.hint = given.permit.index
     else:
@@ -62,26 +61,30 @@ cdef bint _enter_bulkhead(adm_view *view, uint32_t owner, int64_t now_ns, int64_
     return room
 
 
-cdef verdict judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, int64_t life_ns, bint keep) noexcept nogil:
+cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, int64_t life_ns, bint keep,
+                verdict *given) noexcept nogil:
     """The verdict of every rule. `life_ns` bounds the permit (zero: as the rules say); `keep` False only looks."""
-    cdef verdict given
     cdef uint32_t rules = view.params.rules
     cdef int64_t wait_ns
-    memset(&given, 0, sizeof(verdict))
+    given.reason = ADM_OK
+    given.rule = ADM_NO_RULE
+    given.wait_ns = 0
+    given.permit.word = 0
+    given.gate.probe = 0
+    given.gate.admitted = False
     if cost == 0 or (rules & ADM_HAS_RATE_LIMIT and cost > view.params.rate_limit.burst):
-        _refuse(&given, ADM_INVALID, ADM_RULE_RATE_LIMIT if cost else ADM_NO_RULE, 0)
-        return given
-    if rules & ADM_HAS_BREAKER and not _enter_breaker(view, owner, now_ns, life_ns, keep, &given):
-        return given
-    if rules & ADM_HAS_BULKHEAD and not _enter_bulkhead(view, owner, now_ns, life_ns, keep, &given):
-        _leave(view, &given, now_ns)
-        return given
+        _refuse(given, ADM_INVALID, ADM_RULE_RATE_LIMIT if cost else ADM_NO_RULE, 0)
+        return
+    if rules & ADM_HAS_BREAKER and not _enter_breaker(view, owner, now_ns, life_ns, keep, given):
+        return
+    if rules & ADM_HAS_BULKHEAD and not _enter_bulkhead(view, owner, now_ns, life_ns, keep, given):
+        _leave(view, given, now_ns)
+        return
     if rules & ADM_HAS_RATE_LIMIT:
         wait_ns = limiter_take(view.limiter, &view.params.rate_limit, now_ns, cost, keep)
         if wait_ns:
-            _leave(view, &given, now_ns)
-            _refuse(&given, ADM_RATE_LIMITED, ADM_RULE_RATE_LIMIT, wait_ns)
-    return given
+            _leave(view, given, now_ns)
+            _refuse(given, ADM_RATE_LIMITED, ADM_RULE_RATE_LIMIT, wait_ns)
 
 
 cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept nogil:
@@ -189,7 +192,7 @@ cdef class Permit:
         if self.settled or self.owner != arena.owner:
             return False
         self.settled = True
-        now_ns = clock_ns(arena.manual_ns)
+        now_ns = clock_ns(&arena.time)
         if self.bulkhead.word:
             valid = bulkhead_settle_in_time(self.bulkhead.cell, self.bulkhead.word, now_ns)
         view = view_of(arena, self.policy.row)      # the rules may have changed since
@@ -251,10 +254,10 @@ cdef class Policy:
         if view == NULL or not view.params.rules:
             return self._unknown()
         tokens = 1 if cost is 1 else _tokens(cost)
-        now_ns = clock_ns(self.arena.manual_ns)
-        given = judge(view, self.arena.owner, now_ns, tokens, 0, True)
+        now_ns = clock_ns(&self.arena.time)
+        judge(view, self.arena.owner, now_ns, tokens, 0, True, &given)
         if may_be_orphaned(view, &given) and sweep(self.arena, now_ns) > 0:
-            given = judge(view, self.arena.owner, now_ns, tokens, 0, True)
+            judge(view, self.arena.owner, now_ns, tokens, 0, True, &given)
         count_verdict(view, &given)
         return self._permit(view, &given, now_ns) if given.reason == ADM_OK else self._refusal(&given)
 
@@ -290,7 +293,7 @@ cdef class Policy:
         cdef adm_view *view = view_of(self.arena, self.row)
         if view == NULL or not view.params.rules & ADM_HAS_RATE_LIMIT:
             return None
-        return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(self.arena.manual_ns))
+        return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time))
 
     @property
     def version(self):
@@ -320,7 +323,7 @@ def counters(Arena arena not None, row):
 def levels(Arena arena not None, row):
     """(tokens now, burst) or None of the rate limit, and (permits in use, limit) or None of the bulkhead."""
     cdef adm_view *view = view_of(arena, row)
-    cdef int64_t now_ns = clock_ns(arena.manual_ns)
+    cdef int64_t now_ns = clock_ns(&arena.time)
     tokens = permits = None
     if view != NULL and view.params.rules & ADM_HAS_RATE_LIMIT:
         tokens = (limiter_remaining(view.limiter, &view.params.rate_limit, now_ns), view.params.rate_limit.burst)

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from engine.core.clock cimport timebase
 from engine.core.layout cimport adm_header, adm_owner, adm_row
 
 
@@ -7,7 +8,7 @@ cdef class Arena:
     cdef char *base                 # start of the region
     cdef adm_header *header
     cdef uint64_t size              # bytes
-    cdef const int64_t *manual_ns   # NULL: the host's clock
+    cdef timebase time
     cdef uint32_t owner             # this process's row; zero: to be claimed before the next use
     cdef void **views               # adm_view by directory row; NULL: to be made
     cdef void *made                 # every view ever made, a list that is freed with the arena

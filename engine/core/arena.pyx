@@ -22,7 +22,7 @@ from posix.mman cimport (
 )
 
 from engine.core.atomic cimport adm_load, adm_peek, adm_publish, adm_word
-from engine.core.clock cimport ManualClock, monotonic_ns
+from engine.core.clock cimport ManualClock, adm_monotonic_ns, start_clock
 from engine.core.layout cimport (
     ADM_LINE, ADM_MAGIC, ADM_READY, ADM_REMOTE_OWNER, ADM_VERSION, adm_header, adm_layout_hash, adm_owner, adm_row,
 )
@@ -199,7 +199,7 @@ cdef class Arena:
 
     def _use_clock(self, manual):
         self.manual = manual
-        self.manual_ns = NULL if manual is None else &(<ManualClock?>manual).now_ns
+        self.time.manual_ns = NULL if manual is None else &(<ManualClock?>manual).now_ns
 
     def _map(self, uint64_t size, int flags, int fd):
         cdef void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)
@@ -207,6 +207,7 @@ cdef class Arena:
             raise ArenaError(f"{self.path or 'private arena'}: cannot map {size} bytes")
         self.base = <char *>base
         self.header = <adm_header *>base
+        self.time.shared = &self.header.clock
         self.size = size
         self.views = <void **>calloc(ROWS_MAX, sizeof(void *))
         if self.views == NULL:
@@ -219,6 +220,7 @@ cdef class Arena:
         memcpy(self.header.boot_id, <char *>boot, 16)
         memcpy(self.header.secret, <char *>secret, 16)
         self.header.time_namespace = _time_namespace()
+        start_clock(&self.header.clock)
         adm_publish(&self.header.state, ADM_READY)
 
     def _attach(self, size):
@@ -350,7 +352,7 @@ cdef class Arena:
     def _enter(self, uint32_t row):
         cdef adm_owner *entry = self.owner_row(row)
         adm_publish(&entry.life, adm_load(&entry.life) + 1)
-        adm_publish(&entry.since_ns, monotonic_ns())
+        adm_publish(&entry.since_ns, adm_monotonic_ns())
         adm_publish(&entry.pid, os.getpid())
         self.owner = row
 
@@ -415,6 +417,13 @@ cdef class Arena:
     def owner_index(self):
         """The row of the owner table that stamps this process's permits; 0 before its first use after a fork."""
         return self.owner
+
+    @property
+    def clock(self):
+        """What time is read from: "manual", "ticks" (the time-stamp counter) or "monotonic"."""
+        if self.time.manual_ns != NULL:
+            return "manual"
+        return "ticks" if adm_peek(&self.header.clock.ticking) else "monotonic"
 
     def stats(self):
         """Sizes and counts of the arena, as a dictionary."""

@@ -23,7 +23,7 @@ ctypedef struct pass_:
     int64_t wait_ns         # refused: how long until it is worth asking again
 
 
-cdef pass_ breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns) noexcept nogil
+cdef bint breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil
 cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint64_t probe, outcome how,
                         int64_t now_ns) noexcept nogil
 cdef bint breaker_would_refuse(adm_view *view, int64_t now_ns, int64_t *wait_ns) noexcept nogil

@@ -27,7 +27,6 @@ million transitions. Approximate: times are whole milliseconds, rounded up; a pr
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
@@ -135,31 +134,37 @@ cdef bint _take_probe(adm_view *view, uint64_t seen, uint32_t owner, int64_t now
     return False
 
 
-cdef pass_ breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns) noexcept nogil:
+cdef bint breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil:
     """Ask to pass. A probe of `owner` lives `life_ns`, at most the probe timeout; zero: the probe timeout."""
-    cdef pass_ given
+    cdef uint64_t seen = adm_load(&view.breaker.state)
+    given.probe = 0
+    given.generation = _generation(seen)
+    given.admitted = _state(seen) == CLOSED
+    return given.admitted or _enter_broken(view, owner, now_ns, life_ns, given)
+
+
+cdef bint _enter_broken(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil:
     cdef uint64_t seen
     if life_ns == 0 or life_ns > view.params.breaker.probe_timeout_ns:
         life_ns = view.params.breaker.probe_timeout_ns
-    memset(&given, 0, sizeof(pass_))
     while True:
         seen = adm_load(&view.breaker.state)
         given.generation = _generation(seen)
         if _state(seen) == CLOSED:
             given.admitted = True
-            return given
+            return True
         if _state(seen) == OPEN:
             given.wait_ns = _rest_ns(seen, now_ns)
             if given.wait_ns > 0:
-                return given
+                return False
             _move(view, seen, HALF_OPEN, now_ns)
             continue
-        if _take_probe(view, seen, owner, now_ns, life_ns, &given):
-            return given
+        if _take_probe(view, seen, owner, now_ns, life_ns, given):
+            return True
         _decide(view, seen, now_ns)
         if adm_load(&view.breaker.state) == seen:
             given.wait_ns = PROBE_RETRY_NS
-            return given
+            return False
 
 
 cdef bint breaker_would_refuse(adm_view *view, int64_t now_ns, int64_t *wait_ns) noexcept nogil:
@@ -186,17 +191,17 @@ cdef inline tally _tally(adm_view *view, uint64_t seen) noexcept nogil:
                         view.params.breaker.window)
 
 
-cdef void _record(adm_view *view, uint64_t seen, bint failed, int64_t now_ns) noexcept nogil:
+cdef bint _trips(adm_view *view, uint64_t seen, bint failed) noexcept nogil:
+    """Put an outcome into the window of the closed generation in `seen`; whether that opens the circuit."""
     cdef const adm_breaker_params *params = &view.params.breaker
     cdef uint64_t calls
     cdef tally found
     calls = window_append(&view.breaker.cursor, view.window, params.chunks, _generation(seen), failed)
     # A success moves the rate up only where it is the call that makes the rate count at all.
     if calls < params.min_calls or not (failed or calls == params.min_calls):
-        return
+        return False
     found = _tally(view, seen)
-    if found.failures and <uint64_t>found.failures * 1000000 >= <uint64_t>params.failure_ppm * found.calls:
-        _move(view, seen, OPEN, now_ns + params.open_for_ns)
+    return found.failures != 0 and <uint64_t>found.failures * 1000000 >= <uint64_t>params.failure_ppm * found.calls
 
 
 cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint64_t probe, outcome how,
@@ -207,8 +212,8 @@ cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint
     if _generation(seen) != generation:
         return False
     if probe == 0:
-        if how != IGNORED:
-            _record(view, seen, how == FAILURE, now_ns)
+        if how != IGNORED and _trips(view, seen, how == FAILURE):
+            _move(view, seen, OPEN, now_ns + view.params.breaker.open_for_ns)
         return True
     status = ADM_PASSED if how == SUCCESS else ADM_FAILED if how == FAILURE else ADM_FREE
     if permit_expired(probe, now_ns):
@@ -243,7 +248,7 @@ def snapshot(Arena arena not None, row):
         return None
     seen = adm_load(&view.breaker.state)
     found = _tally(view, seen)
-    breaker_would_refuse(view, clock_ns(arena.manual_ns), &wait_ns)
+    breaker_would_refuse(view, clock_ns(&arena.time), &wait_ns)
     probing = 0
     for i in range(view.params.breaker.probes):
         probing += breaker_probe_held(view, i, _generation(seen), permit_owner(adm_load(cell_at(&view.probes, i)))) != 0
@@ -274,33 +279,39 @@ cdef class CircuitBreaker:
         """Whether a call may go ahead now."""
         cdef adm_view *view = self._view()
         cdef int64_t now_ns
+        cdef pass_ given
         if _state(adm_load(&view.breaker.state)) == CLOSED:
             return True
-        now_ns = clock_ns(self.arena.manual_ns)
-        if breaker_enter(view, self.arena.owner, now_ns, 0).admitted:
+        now_ns = clock_ns(&self.arena.time)
+        if breaker_enter(view, self.arena.owner, now_ns, 0, &given):
             return True
-        return sweep(self.arena, now_ns) > 0 and breaker_enter(view, self.arena.owner, now_ns, 0).admitted
+        return sweep(self.arena, now_ns) > 0 and breaker_enter(view, self.arena.owner, now_ns, 0, &given)
 
     def record(self, ok, duration=0.0):
         """Report a call that ended well (`ok`) or not, after `duration` seconds. False where the report is void."""
         cdef adm_view *view = self._view()
-        cdef outcome how = SUCCESS if ok else FAILURE
-        return self._leave(view, how)
+        cdef uint64_t seen = adm_load(&view.breaker.state)
+        cdef bint failed = not ok
+        if _state(seen) != CLOSED:
+            return self._settle_probe(view, seen, FAILURE if failed else SUCCESS)
+        if _trips(view, seen, failed):
+            _move(view, seen, OPEN, clock_ns(&self.arena.time) + view.params.breaker.open_for_ns)
+        return True
 
     def ignore(self):
         """Report a call that was cancelled: it counts neither way and frees its probe."""
-        return self._leave(self._view(), IGNORED)
-
-    cdef bint _leave(self, adm_view *view, outcome how):
+        cdef adm_view *view = self._view()
         cdef uint64_t seen = adm_load(&view.breaker.state)
+        return _state(seen) == CLOSED or self._settle_probe(view, seen, IGNORED)
+
+    cdef bint _settle_probe(self, adm_view *view, uint64_t seen, outcome how):
+        """Report for a probe of this process, whichever comes first. False where it holds none."""
         cdef uint64_t probe
         cdef uint32_t i
-        if _state(seen) == CLOSED:
-            return breaker_leave(view, _generation(seen), 0, 0, how, clock_ns(self.arena.manual_ns))
         for i in range(view.params.breaker.probes):
             probe = breaker_probe_held(view, i, _generation(seen), self.arena.owner)
             if probe:
-                return breaker_leave(view, _generation(seen), i, probe, how, clock_ns(self.arena.manual_ns))
+                return breaker_leave(view, _generation(seen), i, probe, how, clock_ns(&self.arena.time))
         return False
 
     @property

@@ -11,10 +11,10 @@ ctypedef struct grant:
     uint32_t index
 
 
-cdef grant take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
-                     int64_t life_ns) noexcept nogil
-cdef grant bulkhead_take(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
-                         int64_t now_ns, int64_t life_ns) noexcept nogil
+cdef bint take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
+                    int64_t life_ns, grant *given) noexcept nogil
+cdef bint bulkhead_take(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
+                        int64_t now_ns, int64_t life_ns, grant *given) noexcept nogil
 cdef bint bulkhead_settle(adm_word *cell, uint64_t word) noexcept nogil
 cdef bint bulkhead_settle_in_time(adm_word *cell, uint64_t word, int64_t now_ns) noexcept nogil
 cdef bint bulkhead_has_room(const cells *array, const adm_bulkhead_params *params, int64_t now_ns) noexcept nogil

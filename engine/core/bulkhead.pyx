@@ -29,14 +29,12 @@ from engine.core.view cimport adm_view, view_of
 from engine.core.arena import ArenaError
 
 
-cdef grant take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
-                     int64_t life_ns) noexcept nogil:
-    """A permit for `owner` in one of the first `limit` cells, that lives `life_ns` (zero: as long as its owner)."""
+cdef bint take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
+                    int64_t life_ns, grant *given) noexcept nogil:
+    """Take one of the first `limit` cells for `owner`; the permit lives `life_ns` (zero: as long as its owner)."""
     cdef uint32_t expiry = permit_expiry(now_ns, life_ns)
     cdef uint64_t seen
     cdef uint32_t step
-    cdef grant given
-    given.cell = NULL
     given.index = first if first < limit else 0
     for step in range(limit):
         given.cell = cell_at(array, given.index)
@@ -44,25 +42,24 @@ cdef grant take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_
         if not is_held(seen, now_ns):
             given.word = permit_pack(ADM_HELD, owner, permit_generation(seen) + 1, expiry)
             if adm_cas(given.cell, seen, given.word):
-                return given
+                return True
         given.index += 1
         if given.index == limit:
             given.index = 0
     given.word = 0
-    return given
+    return False
 
 
-cdef grant bulkhead_take(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
-                         int64_t now_ns, int64_t life_ns) noexcept nogil:
-    """A permit for `owner`, or a word of zero."""
-    cdef grant given = take_cell(array, params.limit, first, owner, now_ns, life_ns)
+cdef bint bulkhead_take(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
+                        int64_t now_ns, int64_t life_ns, grant *given) noexcept nogil:
+    """Take a permit for `owner` if there is one; else `given` has a word of zero."""
     cdef uint32_t above
-    if given.word and params.high > params.limit:
+    if take_cell(array, params.limit, first, owner, now_ns, life_ns, given) and params.high > params.limit:
         above = cells_held(array, params.limit, params.high, now_ns)
         if above and above + cells_held(array, 0, params.limit, now_ns) > params.limit:
             bulkhead_settle(given.cell, given.word)
             given.word = 0
-    return given
+    return given.word != 0
 
 
 cdef bint bulkhead_settle(adm_word *cell, uint64_t word) noexcept nogil:
@@ -102,21 +99,22 @@ cdef class Bulkhead:
         return view
 
     cdef bint _take(self, adm_view *view, int64_t now_ns) noexcept:
-        cdef grant given = bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, self.arena.owner, now_ns,
-                                         view.params.bulkhead.hold_ns)
-        if given.word:
-            view.hint = given.index
-        return given.word != 0
+        cdef grant given
+        if not bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, self.arena.owner, now_ns,
+                             view.params.bulkhead.hold_ns, &given):
+            return False
+        view.hint = given.index
+        return True
 
     def try_acquire(self):
         """Take a permit if one is free."""
         cdef adm_view *view = self._view()
         cdef int64_t now_ns = UNTIMED
         if view.params.bulkhead.hold_ns:
-            now_ns = clock_ns(self.arena.manual_ns)
+            now_ns = clock_ns(&self.arena.time)
         if self._take(view, now_ns):
             return True
-        now_ns = clock_ns(self.arena.manual_ns)
+        now_ns = clock_ns(&self.arena.time)
         sweep(self.arena, now_ns)
         return self._take(view, now_ns)
 
@@ -141,7 +139,7 @@ cdef class Bulkhead:
     @property
     def in_use(self):
         """Permits held now, by all processes."""
-        return bulkhead_in_use(&self._view().permits, clock_ns(self.arena.manual_ns))
+        return bulkhead_in_use(&self._view().permits, clock_ns(&self.arena.time))
 
     @property
     def limit(self):

@@ -1,12 +1,36 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
+
+from engine.core.atomic cimport adm_peek
+from engine.core.layout cimport adm_clock
 
 
-cdef int64_t monotonic_ns() noexcept nogil
+cdef extern from "clock.h" nogil:
+    int64_t adm_monotonic_ns()
+    uint64_t adm_ticks()
+    bint adm_ticks_are_invariant()
+    int64_t adm_scale(uint64_t ticks, uint64_t multiplier)
+    uint64_t adm_ratio(uint64_t ns, uint64_t ticks)
 
 
-cdef inline int64_t clock_ns(const int64_t *manual) noexcept nogil:
-    """Nanoseconds of `manual` where there is one, else of the host's monotonic clock."""
-    return manual[0] if manual != NULL else monotonic_ns()
+ctypedef struct timebase:
+    const int64_t *manual_ns    # NULL: real time
+    adm_clock *shared           # the arena's
+
+
+cdef inline int64_t clock_ns(const timebase *base) noexcept nogil:
+    """Nanoseconds now: of the manual clock where there is one, else of the arena's."""
+    cdef int64_t ticks
+    if base.manual_ns != NULL:
+        return base.manual_ns[0]
+    if adm_peek(&base.shared.ticking):
+        ticks = <int64_t>(adm_ticks() - base.shared.base_ticks)
+        if ticks >= 0:
+            return base.shared.base_ns + adm_scale(<uint64_t>ticks, base.shared.multiplier)
+    return adm_monotonic_ns()
+
+
+cdef void start_clock(adm_clock *clock)
+cdef void check_clock(const timebase *base) noexcept nogil
 
 
 cdef class ManualClock:

@@ -14,11 +14,20 @@
 
 #define ADM_LINE 64                         /* bytes of a cache line: two writers never share one */
 #define ADM_MAGIC 0x4e415454494d4441ULL     /* "ADMITTAN" read as bytes */
-#define ADM_VERSION 1U                      /* counts incompatible layouts */
+#define ADM_VERSION 2U                      /* counts incompatible layouts */
 #define ADM_READY 0x5245414459ULL           /* header.state of a finished arena */
 #define ADM_NAME_MAX 128                    /* bytes of a policy name */
 
 /* ---- header ---------------------------------------------------------------------------------- */
+
+/* Time is CLOCK_MONOTONIC as it was when the arena was made, carried on by the time-stamp counter. */
+typedef struct adm_clock {
+    _Alignas(ADM_LINE)
+    adm_word ticking;           /* creator, then anybody, one way; zero: ask CLOCK_MONOTONIC instead */
+    uint64_t multiplier;        /* creator; ns a tick x 2^32 */
+    uint64_t base_ticks;        /* creator; the counter at base_ns */
+    int64_t base_ns;            /* creator; CLOCK_MONOTONIC at base_ticks */
+} adm_clock;
 
 typedef struct adm_header {
     uint64_t magic;             /* creator; ADM_MAGIC */
@@ -40,7 +49,8 @@ typedef struct adm_header {
     adm_word heap_used;         /* binder; bytes of the heap given out */
     adm_word rows_used;         /* binder; directory rows that carry a name */
     adm_word config_version;    /* binder; counts published parameter blocks */
-    adm_word swept_ms;          /* anybody by CAS; monotonic ms of the last look for dead owners */
+    adm_word swept_ms;          /* anybody by CAS; ms of the last look for dead owners */
+    adm_clock clock;            /* creator; the time of this arena */
 } adm_header;
 
 /* ---- owner table ----------------------------------------------------------------------------- */
@@ -179,7 +189,8 @@ enum adm_reason {
 enum adm_rule { ADM_NO_RULE, ADM_RULE_RATE_LIMIT, ADM_RULE_BULKHEAD, ADM_RULE_BREAKER };
 
 _Static_assert(offsetof(adm_header, state) == 128, "the header's moving words start a line");
-_Static_assert(sizeof(adm_header) == 192, "header");
+_Static_assert(sizeof(adm_header) == 256, "header");
+_Static_assert(offsetof(adm_header, clock) == 192, "the clock is read often and written once");
 _Static_assert(sizeof(adm_owner) == ADM_LINE, "an owner has a line of its own");
 _Static_assert(sizeof(adm_row) == 3 * ADM_LINE, "directory row");
 _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
@@ -193,7 +204,7 @@ static inline uint64_t adm_layout_hash(void)
     const uint64_t shape[] = {
         ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_SEGMENTS, ADM_COUNTERS, ADM_REASONS,
         sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
-        offsetof(adm_header, state), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),
+        offsetof(adm_header, state), offsetof(adm_header, clock), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), sizeof(adm_meter),
         offsetof(adm_meter, counts),

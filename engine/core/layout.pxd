@@ -10,6 +10,12 @@ cdef extern from "layout.h" nogil:
     const uint64_t ADM_READY
     const uint64_t ADM_NAME_MAX
 
+    ctypedef struct adm_clock:
+        adm_word ticking
+        uint64_t multiplier
+        uint64_t base_ticks
+        int64_t base_ns
+
     ctypedef struct adm_header:
         uint64_t magic
         uint64_t layout_hash
@@ -30,6 +36,7 @@ cdef extern from "layout.h" nogil:
         adm_word rows_used
         adm_word config_version
         adm_word swept_ms
+        adm_clock clock
 
     ctypedef struct adm_owner:
         adm_word life

@@ -81,17 +81,17 @@ cdef class Limiter:
         cdef int64_t wanted = 1
         if cost is not 1:
             wanted = whole(cost, "cost", 1, <int64_t>view.params.rate_limit.burst)
-        return limiter_take(view.limiter, &view.params.rate_limit, clock_ns(self.arena.manual_ns),
+        return limiter_take(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time),
                             <uint32_t>wanted, True) == 0
 
     @property
     def remaining(self):
         """Whole tokens that could be taken now."""
         cdef adm_view *view = self._view()
-        return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(self.arena.manual_ns))
+        return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time))
 
     @property
     def retry_after(self):
         """Seconds until one token is there; 0.0 where one is."""
         cdef adm_view *view = self._view()
-        return limiter_take(view.limiter, &view.params.rate_limit, clock_ns(self.arena.manual_ns), 1, False) / 1e9
+        return limiter_take(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time), 1, False) / 1e9

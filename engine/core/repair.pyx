@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_publish, adm_word
+from engine.core.clock cimport check_clock
 from engine.core.directory cimport read_params
 from engine.core.cells cimport cell_at, cells, cells_of, cells_total
 from engine.core.layout cimport ADM_FAILED, ADM_FREE, ADM_HELD, adm_cells, adm_owner, adm_params
@@ -59,6 +60,7 @@ cpdef attach(Arena arena):
     Raises ArenaError where the arena is closed or no row is free.
     """
     with arena.init_lock():
+        check_clock(&arena.time)
         if arena.claim_owner():
             _give_back(arena, arena.owner if arena.lock_fd >= 0 else 0)
 
@@ -93,6 +95,7 @@ def repair(Arena arena not None):
     cdef uint32_t row
     found = 0
     with arena.guard:
+        check_clock(&arena.time)
         if arena.lock_fd < 0:
             return 0
         for row in range(1, arena.header.owners_max):

@@ -172,8 +172,7 @@ cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noe
         return
     if not view.params.rules & ADM_HAS_BULKHEAD:
         remote = _remote_cells(arena)
-        held = take_cell(&remote, arena.header.remote_max, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns)
-        if held.word == 0:
+        if not take_cell(&remote, arena.header.remote_max, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns, &held):
             hand_back(view, given, made.cost, now_ns)
             _refuse(made, ADM_SHED)
             return
@@ -204,9 +203,9 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
         _refuse(&made, ADM_INVALID)
         return made
     life_ns = _life_ns(made.view, asked.hold_ms)
-    made.given = judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, not made.peek)
+    judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, not made.peek, &made.given)
     if may_be_orphaned(made.view, &made.given) and not made.peek and sweep(arena, now_ns) > 0:
-        made.given = judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, True)
+        judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, True, &made.given)
     if made.given.reason == ADM_OK and not made.peek:
         _issue(arena, &made, now_ns, life_ns)
     if made.view.params.rules & ADM_HAS_RATE_LIMIT:
@@ -309,7 +308,7 @@ def admit(Arena arena not None, bytes data not None):
     cdef int64_t now_ns
     cdef answer made
     _check(&r)
-    now_ns = clock_ns(arena.manual_ns)
+    now_ns = clock_ns(&arena.time)
     made = _admit(arena, &asked, now_ns)
     _count(&made)
     return PyBytes_FromStringAndSize(<char *>out, _write_answer(arena, &made, out) - out)
@@ -325,14 +324,14 @@ def report(Arena arena not None, bytes data not None):
     _check(&r)
     if not _outcome_is_known(&said):
         raise WireError("outcome is missing or unknown", len(data))
-    result = _report(arena, &said, clock_ns(arena.manual_ns), &permit)
+    result = _report(arena, &said, clock_ns(&arena.time), &permit)
     return PyBytes_FromStringAndSize(<char *>out, _write_result(arena, result, &permit, out) - out)
 
 
 def remote_permits(Arena arena not None):
     """Permits that remote callers hold in the arena's own cells, those of policies without a bulkhead."""
     cdef cells remote = _remote_cells(arena)
-    return bulkhead_in_use(&remote, clock_ns(arena.manual_ns))
+    return bulkhead_in_use(&remote, clock_ns(&arena.time))
 
 
 cdef list _items(reader *r, bint *flag):
@@ -399,7 +398,7 @@ def admit_batch(Arena arena not None, bytes data not None):
     cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
     cdef bint together = False
     cdef list items = _items(&r, &together)
-    cdef int64_t now_ns = clock_ns(arena.manual_ns)
+    cdef int64_t now_ns = clock_ns(&arena.time)
     cdef uint64_t i
     cdef uint8_t item[RESPONSE_MAX]
     cdef answer *made = <answer *>malloc(max(len(items), 1) * (sizeof(answer) + RESPONSE_MAX))
@@ -425,7 +424,7 @@ def report_batch(Arena arena not None, bytes data not None):
     """
     cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
     cdef bint unused = False
-    cdef int64_t now_ns = clock_ns(arena.manual_ns)
+    cdef int64_t now_ns = clock_ns(&arena.time)
     cdef uint8_t item[RESPONSE_MAX]
     cdef uint8_t frame[RESPONSE_MAX + 4]
     cdef uint64_t result
