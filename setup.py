@@ -19,6 +19,8 @@ MODULES = [
     "breaker",
     "bulkhead",
     "admit",
+    "policy",
+    "guard",
     "wire",
 ]
 CFLAGS = [

@@ -1,6 +1,6 @@
 """Admittance: breakers, rate limits and bulkheads in nanoseconds, on state a whole host shares."""
 
-from engine.core.admit import Permit, Refusal
+from engine.core.policy import Permit, Refusal
 from engine.errors import (
     ArenaError,
     BulkheadFull,

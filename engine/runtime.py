@@ -10,7 +10,7 @@ from types import TracebackType
 import msgspec
 
 from engine import config
-from engine.core import admit, breaker, directory, repair, wire
+from engine.core import admit, breaker, directory, policy, repair, wire
 from engine.core.arena import DEFAULT_SIZE, Arena
 from engine.core.clock import ManualClock
 from engine.policy import Policy
@@ -201,7 +201,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     circuit = breaker.snapshot(arena, row)
     return PolicySnapshot(
         name=name,
-        version=admit.Policy(arena, name, row).version,
+        version=policy.Policy(arena, name, row).version,
         admitted=counts["admitted"],
         refused=counts["refused"],
         success=counts["success"],

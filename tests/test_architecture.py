@@ -20,7 +20,8 @@ ORDER = [
     {"view"},
     {"counter", "limiter", "breaker", "bulkhead"},
     {"admit"},
-    {"wire"},
+    {"wire", "policy"},
+    {"guard"},
 ]
 PATTERNS = ORDER[6]
 MODULES = sorted({path.stem for path in CORE.glob("*.p[yx][xd]")} - {"__init__"})

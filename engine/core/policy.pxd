@@ -1,0 +1,44 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from engine.core.admit cimport verdict
+from engine.core.arena cimport Arena
+from engine.core.breaker cimport outcome, pass_
+from engine.core.bulkhead cimport grant
+
+
+ctypedef struct stay:
+    uint32_t owner          # row that was granted the permit; zero: nothing to report, or reported
+    int64_t start_ns
+    grant permit            # of the bulkhead
+    pass_ gate              # of the breaker
+
+
+cdef class Policy:
+    cdef readonly Arena arena
+    cdef readonly str name
+    cdef uint32_t row
+    cdef Permit nothing_to_report
+    cdef list held          # permits of open `with` blocks
+
+    cdef bint enter(self, uint32_t cost, stay *inside, verdict *given) except -1
+    cdef bint leave(self, stay *inside, outcome how)
+    cdef void set_refusal(self, const verdict *given) noexcept
+    cdef Permit granted(self, const stay *inside)
+    cdef Permit enter_block(self)
+    cdef bint leave_block(self, error) except 0
+
+
+cdef class Permit:
+    cdef Policy policy
+    cdef void *block        # the `with` block it belongs to
+    cdef stay inside
+
+
+cdef class Refusal:
+    cdef Policy policy
+    cdef uint32_t _reason
+    cdef uint32_t _rule
+    cdef int64_t wait_ns
+
+
+cdef outcome outcome_of(error)

@@ -1,0 +1,322 @@
+"""A policy as Python holds it: verdicts as objects, and the `with` forms.
+
+What an admitted call holds is a `stay`: it lies in a Permit where the caller is given one, and on the C stack where a form reports
+by itself (guard.pyx). Entering and leaving cross between Python and C once each.
+
+A `with` block is known by the interpreter frame it stands in. Threads, tasks and generators share one policy object and
+leave in any order, but each from the frame it entered from; only an ExitStack leaves from another, and gets the newest permit.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+
+from engine.core.admit cimport count_outcome, count_verdict, judge, may_be_orphaned, verdict
+from engine.core.arena cimport Arena
+from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, outcome
+from engine.core.bulkhead cimport bulkhead_settle_in_time
+from engine.core.clock cimport clock_ns
+from engine.core.layout cimport (
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NO_RULE, ADM_OK, ADM_UNKNOWN_POLICY,
+)
+from engine.core.limiter cimport limiter_remaining
+from engine.core.repair cimport sweep
+from engine.core.view cimport adm_view, view_of
+
+from engine.core.admit import REASONS, RULES
+
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x030D0000
+    #define adm_frame() ((void *)PyThreadState_GET()->cframe->current_frame)
+    #else
+    #define adm_frame() ((void *)PyThreadState_GET()->current_frame)
+    #endif
+
+    /* Sets an exception of a class that has no __init__ of its own. */
+    static void adm_set_exception(PyObject *type, PyObject *args)
+    {
+        PyObject *error = ((PyTypeObject *)PyExc_BaseException)->tp_new((PyTypeObject *)type, args, NULL);
+        if (error != NULL) {
+            PyErr_SetObject(type, error);
+            Py_DECREF(error);
+        }
+    }
+
+    static PyObject *adm_raise(void)    /* what was set */
+    {
+        return NULL;
+    }
+    """
+    void *adm_frame()
+    void adm_set_exception(object type, object args)
+    object adm_raise()
+
+# By the number of the reason, the exception that `with` and decorators raise; `engine.policy` fills it.
+cdef tuple _refusals = ()
+
+
+def set_refusals(tuple classes not None):
+    """Say which exception class stands for each of REASONS; it takes (policy, rule, retry_after) and has no __init__."""
+    global _refusals
+    _refusals = classes
+
+
+cdef outcome outcome_of(error):
+    """None is a success, an Exception a failure; what is no Exception (cancellation, an interrupt) is ignored."""
+    if error is None:
+        return SUCCESS
+    return FAILURE if isinstance(error, Exception) else IGNORED
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Refusal:
+    """A verdict of no: falsy, with `reason`, `rule`, `retry_after` in seconds and `remaining` tokens."""
+
+    def __bool__(self):
+        return False
+
+    @property
+    def reason(self):
+        return REASONS[self._reason]
+
+    @property
+    def rule(self):
+        return RULES[self._rule]
+
+    @property
+    def retry_after(self):
+        return self.wait_ns / 1e9
+
+    @property
+    def remaining(self):
+        return self.policy.remaining
+
+    def __repr__(self):
+        return f"<refused by {self.policy.name}: {self.reason}, retry after {self.retry_after:.3f} s>"
+
+
+@cython.final
+@cython.freelist(64)
+@cython.no_gc_clear     # a permit that is dropped reports itself, for which it needs its policy
+cdef class Permit:
+    """A verdict of yes: truthy, to be reported once by `success`, `failure` or `ignore`.
+
+    Each returns whether the report counted: a second one, one after the circuit moved on, one whose permit expired and one in a
+    forked child are void. A permit that is dropped unreported is ignored.
+    """
+
+    def success(self):
+        """Report that the work was done."""
+        return self is self.policy.nothing_to_report or self.policy.leave(&self.inside, SUCCESS)
+
+    def failure(self):
+        """Report that the work failed."""
+        return self is self.policy.nothing_to_report or self.policy.leave(&self.inside, FAILURE)
+
+    def ignore(self):
+        """Report that the work was given up: neither a success nor a failure."""
+        return self is self.policy.nothing_to_report or self.policy.leave(&self.inside, IGNORED)
+
+    @property
+    def reason(self):
+        return ""
+
+    @property
+    def rule(self):
+        return ""
+
+    @property
+    def retry_after(self):
+        return 0.0
+
+    @property
+    def remaining(self):
+        return self.policy.remaining
+
+    def __repr__(self):
+        return f"<permit of {self.policy.name}>"
+
+    def __dealloc__(self):
+        if self.inside.owner:
+            self.policy.leave(&self.inside, IGNORED)
+
+
+@cython.final
+@cython.freelist(8)
+cdef class Done:
+    """An awaitable that is done at once: what `async with` awaits."""
+
+    cdef object value
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration(self.value)
+
+
+cdef Done _done(value):
+    cdef Done done = Done.__new__(Done)
+    done.value = value
+    return done
+
+
+cdef class Policy:
+    """A policy of an arena, by its directory row. `engine.Policy` adds how it is made and what it decorates."""
+
+    def __cinit__(self, Arena arena not None, str name not None, row):
+        self.arena = arena
+        self.name = name
+        self.row = row
+        self.held = []
+        self.nothing_to_report = Permit.__new__(Permit)
+        self.nothing_to_report.policy = self
+
+    cdef bint enter(self, uint32_t cost, stay *inside, verdict *given) except -1:
+        """Judge; where admitted, `inside` is what the call holds until `leave`."""
+        cdef adm_view *view = view_of(self.arena, self.row)
+        cdef int64_t now_ns
+        if view == NULL or not view.params.rules:
+            given.reason = ADM_UNKNOWN_POLICY
+            given.rule = ADM_NO_RULE
+            given.wait_ns = 0
+            return False
+        now_ns = clock_ns(&self.arena.time)
+        judge(view, self.arena.owner, now_ns, cost, 0, True, given)
+        if may_be_orphaned(view, given) and sweep(self.arena, now_ns) > 0:
+            judge(view, self.arena.owner, now_ns, cost, 0, True, given)
+        count_verdict(view, given)
+        if given.reason != ADM_OK:
+            return False
+        inside.owner = self.arena.owner if view.params.rules & (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER) else 0
+        inside.start_ns = now_ns
+        inside.permit.word = given.permit.word
+        inside.permit.cell = given.permit.cell
+        inside.gate.admitted = given.gate.admitted
+        inside.gate.generation = given.gate.generation
+        inside.gate.cell = given.gate.cell
+        inside.gate.probe = given.gate.probe
+        return True
+
+    cdef bint leave(self, stay *inside, outcome how):
+        """Report, once. False where the report is void."""
+        cdef adm_view *view
+        cdef int64_t now_ns
+        cdef bint valid = True
+        if inside.owner == 0 or inside.owner != self.arena.owner:
+            return False
+        inside.owner = 0
+        now_ns = clock_ns(&self.arena.time)
+        if inside.permit.word:
+            valid = bulkhead_settle_in_time(inside.permit.cell, inside.permit.word, now_ns)
+        view = view_of(self.arena, self.row)    # the rules may have changed since
+        if view == NULL:
+            return False
+        if inside.gate.admitted and view.params.rules & ADM_HAS_BREAKER:
+            valid &= breaker_leave(view, inside.gate.generation, inside.gate.cell, inside.gate.probe, how, now_ns)
+        count_outcome(view, valid, how, now_ns - inside.start_ns)
+        return valid
+
+    cdef void set_refusal(self, const verdict *given) noexcept:
+        """Set the exception for a refusal; the caller returns the value that says one is set."""
+        adm_set_exception(_refusals[given.reason], (self.name, RULES[given.rule], given.wait_ns / 1e9))
+
+    def try_acquire(self, cost=1):
+        """The verdict of every rule, at once: a Permit (truthy) or a Refusal (falsy). `cost` counts tokens.
+
+        Never raises for a refusal. A cost below 1 or over the burst is refused as `invalid`.
+        """
+        cdef verdict given
+        cdef stay inside
+        cdef Refusal refusal
+        if self.enter(1 if cost is 1 else _tokens(cost), &inside, &given):
+            return self.granted(&inside)
+        refusal = Refusal.__new__(Refusal)
+        refusal.policy = self
+        refusal._reason = given.reason
+        refusal._rule = given.rule
+        refusal.wait_ns = given.wait_ns
+        return refusal
+
+    cdef Permit granted(self, const stay *inside):
+        cdef Permit permit
+        if inside.owner == 0:
+            return self.nothing_to_report
+        permit = Permit.__new__(Permit)
+        permit.policy = self
+        permit.inside = inside[0]
+        return permit
+
+    def acquire_or_raise(self, cost=1):
+        """A permit. Raises the subclass of Refused that names the reason."""
+        cdef stay inside
+        cdef verdict given
+        if not self.enter(_tokens(cost), &inside, &given):
+            self.set_refusal(&given)
+            return adm_raise()
+        return self.granted(&inside)
+
+    cdef Permit enter_block(self):
+        cdef stay inside
+        cdef verdict given
+        cdef Permit permit
+        if not self.enter(1, &inside, &given):
+            self.set_refusal(&given)
+            return <Permit>adm_raise()
+        permit = self.granted(&inside)
+        if permit is not self.nothing_to_report:
+            permit.block = adm_frame()
+            self.held.append(permit)
+        return permit
+
+    cdef bint leave_block(self, error) except 0:
+        cdef Permit permit
+        cdef void *block = adm_frame()
+        cdef Py_ssize_t at = len(self.held) - 1
+        while at >= 0:
+            permit = <Permit>self.held[at]
+            if permit.block == block:
+                break
+            at -= 1
+        if self.held:
+            permit = self.held.pop(at)
+            self.leave(&permit.inside, outcome_of(error))
+        return True
+
+    def __enter__(self):
+        return self.enter_block()
+
+    def __exit__(self, kind, error, trace):
+        self.leave_block(error)
+
+    def __aenter__(self):
+        return _done(self.enter_block())
+
+    def __aexit__(self, kind, error, trace):
+        self.leave_block(error)
+        return _done(None)
+
+    @property
+    def remaining(self):
+        """Tokens that could be taken now, or None without a rate limit."""
+        cdef adm_view *view = view_of(self.arena, self.row)
+        if view == NULL or not view.params.rules & ADM_HAS_RATE_LIMIT:
+            return None
+        return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time))
+
+    @property
+    def version(self):
+        """Version of the published parameters; 0 while out of service."""
+        cdef adm_view *view = view_of(self.arena, self.row)
+        return view.published >> 40 if view != NULL and view.params.rules else 0
+
+
+cdef uint32_t _tokens(cost) except? 0:
+    """A cost that no policy can admit, be it negative or huge, is 0; `judge` calls it invalid."""
+    if isinstance(cost, bool) or not isinstance(cost, int):
+        raise TypeError(f"cost = {cost!r}: must be a whole number")
+    return cost if 0 <= cost < 1 << 31 else 0
