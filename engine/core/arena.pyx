@@ -22,7 +22,7 @@ from posix.mman cimport (
 )
 
 from engine.core.atomic cimport adm_load, adm_peek, adm_publish, adm_word
-from engine.core.clock cimport ManualClock, adm_monotonic_ns, start_clock
+from engine.core.clock cimport ManualClock, clock_ns, adm_monotonic_ns, start_clock
 from engine.core.layout cimport (
     ADM_LINE, ADM_MAGIC, ADM_READY, ADM_REMOTE_OWNER, ADM_VERSION, adm_header, adm_layout_hash, adm_owner, adm_row,
 )
@@ -417,6 +417,11 @@ cdef class Arena:
     def owner_index(self):
         """The row of the owner table that stamps this process's permits; 0 before its first use after a fork."""
         return self.owner
+
+    @property
+    def now(self):
+        """The arena's time in seconds, the same for every process: that of CLOCK_MONOTONIC, give or take the drift allowed."""
+        return clock_ns(&self.time) / 1e9
 
     @property
     def clock(self):
