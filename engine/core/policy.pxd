@@ -18,13 +18,15 @@ cdef class Policy:
     cdef readonly str name
     cdef uint32_t row
     cdef Permit nothing_to_report
-    cdef list held          # permits of open `with` blocks
+    cdef Permit lone        # of the `with` block that was entered while none was open
+    cdef list held          # of those entered since
 
     cdef bint enter(self, uint32_t cost, stay *inside, verdict *given) except -1
     cdef bint leave(self, stay *inside, outcome how)
     cdef void set_refusal(self, const verdict *given) noexcept
     cdef Permit granted(self, const stay *inside)
     cdef Permit enter_block(self)
+    cdef Permit find_block(self)
     cdef bint leave_block(self, error) except 0
 
 

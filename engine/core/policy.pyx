@@ -268,24 +268,37 @@ cdef class Policy:
             self.set_refusal(&given)
             return <Permit>adm_raise()
         permit = self.granted(&inside)
-        if permit is not self.nothing_to_report:
-            permit.block = adm_frame()
+        if permit is self.nothing_to_report:
+            return permit
+        permit.block = adm_frame()
+        if self.lone is None:
+            self.lone = permit
+        else:
             self.held.append(permit)
         return permit
 
     cdef bint leave_block(self, error) except 0:
-        cdef Permit permit
-        cdef void *block = adm_frame()
-        cdef Py_ssize_t at = len(self.held) - 1
-        while at >= 0:
-            permit = <Permit>self.held[at]
-            if permit.block == block:
-                break
-            at -= 1
-        if self.held:
-            permit = self.held.pop(at)
+        cdef Permit permit = self.lone
+        if permit is not None and permit.block == adm_frame() and not self.held:
+            self.lone = None
+        else:
+            permit = self.find_block()
+        if permit is not None:
             self.leave(&permit.inside, outcome_of(error))
         return True
+
+    cdef Permit find_block(self):
+        """The newest permit of the frame that leaves, or of an ExitStack's the newest of all; it is held no more."""
+        cdef void *block = adm_frame()
+        cdef Py_ssize_t at = len(self.held) - 1
+        while at >= 0 and (<Permit>self.held[at]).block != block:
+            at -= 1
+        if at >= 0:
+            return self.held.pop(at)
+        if self.held and (self.lone is None or self.lone.block != block):
+            return self.held.pop()
+        lone, self.lone = self.lone, None
+        return lone
 
     def __enter__(self):
         return self.enter_block()
