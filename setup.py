@@ -32,6 +32,7 @@ CFLAGS = [
     "-D_FORTIFY_SOURCE=3",
     "-Wall",
     "-Wno-unused-function",
+    *os.environ.get("ADMITTANCE_CFLAGS", "").split(),  # tools/variant.py; the last word counts
 ]
 LDFLAGS = ["-Wl,-z,relro,-z,now"] if os.uname().sysname == "Linux" else []
 DIRECTIVES = {

@@ -18,7 +18,14 @@ settings.register_profile(
 settings.register_profile(
     "soak", max_examples=20_000, stateful_step_count=50, deadline=None, suppress_health_check=SLOW
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+SOAK = os.environ.get("ADMITTANCE_SOAK") == "1"
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "soak" if SOAK else "quick"))
+
+
+@pytest.fixture(scope="session")
+def soak() -> bool:
+    """Whether this is `make soak`: the long form of the tests that have one."""
+    return SOAK
 
 
 @pytest.fixture

@@ -17,10 +17,21 @@ typedef struct adm_word {
 _Static_assert(sizeof(adm_word) == 8, "a shared word is 64 bits");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free to work across processes");
 
+/* Builds for tests/crash kill the process at any of these points. Before and after every step, because what
+ * lies between two steps may write as well: a parameter block, a name. */
+#ifdef ADM_CRASH_POINTS
+extern void adm_crash_point(bool writes);
+#else
+static inline void adm_crash_point(bool writes) { (void)writes; }
+#endif
+
 /* Acquire: what was written before the word was published is visible to this reader. */
 static inline uint64_t adm_load(const adm_word *word)
 {
-    return atomic_load_explicit(&word->bits, memory_order_acquire);
+    adm_crash_point(false);
+    uint64_t bits = atomic_load_explicit(&word->bits, memory_order_acquire);
+    adm_crash_point(false);
+    return bits;
 }
 
 /* Relaxed: the value alone matters, nothing is read through it. */
@@ -32,21 +43,27 @@ static inline uint64_t adm_peek(const adm_word *word)
 /* Release: everything written before is visible to whoever loads this word. */
 static inline void adm_publish(adm_word *word, uint64_t bits)
 {
+    adm_crash_point(true);
     atomic_store_explicit(&word->bits, bits, memory_order_release);
+    adm_crash_point(true);
 }
 
 /* The one way to change shared state. Release: the winner's earlier writes are visible to the next
  * reader. Acquire: the winner sees those of the loser before it, as the loser sees the winner's. */
 static inline bool adm_cas(adm_word *word, uint64_t expected, uint64_t desired)
 {
-    return atomic_compare_exchange_strong_explicit(
+    adm_crash_point(true);
+    bool won = atomic_compare_exchange_strong_explicit(
         &word->bits, &expected, desired, memory_order_acq_rel, memory_order_acquire);
+    adm_crash_point(true);
+    return won;
 }
 
 /* Adds to a statistic that only this process writes. The GIL orders its threads, so a relaxed load
  * and store suffice; where there is no GIL it is one atomic addition. Readers only sum. */
 static inline void adm_count(adm_word *word, uint64_t amount)
 {
+    adm_crash_point(true);
 #ifdef Py_GIL_DISABLED
     atomic_fetch_add_explicit(&word->bits, amount, memory_order_relaxed);
 #else
@@ -55,6 +72,7 @@ static inline void adm_count(adm_word *word, uint64_t amount)
         atomic_load_explicit(&word->bits, memory_order_relaxed) + amount,
         memory_order_relaxed);
 #endif
+    adm_crash_point(true);
 }
 
 #endif

@@ -1,0 +1,361 @@
+"""What the sweep kills in the middle: every operation, in every state that matters to it.
+
+A case is a function of a `World` that prepares what the operation needs and returns the operation.
+`@case(state)` names the state of the circuit before it. A later pattern adds its cases here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import engine
+from engine import rules
+from engine.core import breaker, wire
+from engine.testing import ManualClock
+
+LIMIT = 4
+PROBES = 3
+BURST = 20
+OPEN_FOR_S = 1.0
+PROBE_S = 5.0
+CIRCUIT = rules.Breaker(
+    window=20,
+    min_calls=2,
+    open_for=OPEN_FOR_S,
+    probes=PROBES,
+    probe_success_rate=0.6,
+    probe_timeout=PROBE_S,
+)
+RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
+ALL, GATE, POOL, RATE = "all", "gate", "pool", "rate"
+POLICIES = {ALL: RULES, GATE: (CIRCUIT,), POOL: (rules.Bulkhead(LIMIT),), RATE: (RULES[2],)}
+
+Operation = Callable[[], Any]
+
+
+@dataclass
+class World:
+    """What a case works on: an engine of its own process, and what it wants to keep."""
+
+    eng: engine.Engine
+    clock: ManualClock
+    kept: list[Any] = field(default_factory=list)
+
+    def bind(self) -> None:
+        for name, wanted in POLICIES.items():
+            engine.Policy(name, *wanted, engine=self.eng)
+
+    def take(self, name: str, times: int = 1) -> Any:
+        """Take permits, keep them, and return the last."""
+        self.kept += [self.eng.policy(name).try_acquire() for _ in range(times)]
+        return self.kept[-1]
+
+    def open(self, name: str) -> None:
+        """Two failures open a circuit."""
+        for permit in [self.eng.policy(name).try_acquire() for _ in range(2)]:
+            permit.failure()
+
+    def half_open(self, name: str) -> None:
+        """Rest until callers are probes; the first gives its place back."""
+        self.open(name)
+        self.clock.advance(OPEN_FOR_S + 0.1)
+        self.eng.policy(name).try_acquire().ignore()
+
+
+@dataclass
+class Case:
+    """An operation and the state of the circuit before it."""
+
+    name: str
+    state: str
+    prepare: Callable[[World], Operation]
+
+
+CASES: list[Case] = []
+
+
+def case(state: str = "closed") -> Callable[[Callable[[World], Operation]], Callable[..., Any]]:
+    """Register a case."""
+
+    def register(prepare: Callable[[World], Operation]) -> Callable[[World], Operation]:
+        CASES.append(Case(prepare.__name__, state, prepare))
+        return prepare
+
+    return register
+
+
+def asked(name: str, **numbers: int) -> bytes:
+    """An AdmitRequest."""
+    fields = {"cost": 3, "hold_ms": 7}
+    said = b"\x0a" + bytes([len(name)]) + name.encode()
+    for key, value in numbers.items():
+        said += bytes([fields[key] << 3]) + varint(value)
+    return said
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def token_of(response: bytes) -> bytes:
+    """The permit of an AdmitResponse."""
+    at = response.index(b"\x1a\x18")
+    return response[at + 2 : at + 26]
+
+
+def reported(token: bytes, *, outcome: int = 1, extend_ms: int = 0) -> bytes:
+    """A ReportRequest."""
+    said = b"\x0a\x18" + token + b"\x10" + bytes([outcome])
+    return said + (b"\x28" + varint(extend_ms) if extend_ms else b"")
+
+
+# ---- admissions ----
+
+
+@case()
+def acquire_closed(world: World) -> Operation:
+    return world.eng.policy(ALL).try_acquire
+
+
+@case("open")
+def acquire_open_to_half_open(world: World) -> Operation:
+    world.clock.advance(OPEN_FOR_S + 0.1)
+    return world.eng.policy(ALL).try_acquire
+
+
+@case("half_open")
+def acquire_half_open(world: World) -> Operation:
+    return world.eng.policy(ALL).try_acquire
+
+
+@case("half_open")
+def acquire_half_open_beside_an_expired_probe(world: World) -> Operation:
+    world.take(ALL, PROBES)
+    world.clock.advance(PROBE_S + 0.1)
+    return world.eng.policy(ALL).try_acquire
+
+
+@case("open")
+def refuse_open(world: World) -> Operation:
+    return world.eng.policy(ALL).try_acquire
+
+
+@case("half_open")
+def refuse_probes_out(world: World) -> Operation:
+    world.take(ALL, PROBES)
+    return world.eng.policy(ALL).try_acquire
+
+
+@case()
+def refuse_bulkhead_full(world: World) -> Operation:
+    world.take(ALL, LIMIT)
+    return world.eng.policy(ALL).try_acquire
+
+
+@case("half_open")
+def refuse_rate_and_hand_back_permit_and_probe(world: World) -> Operation:
+    pay = world.eng.policy(ALL)
+    pay.try_acquire(BURST - 4).ignore()
+    return lambda: pay.try_acquire(BURST)
+
+
+@case()
+def refuse_invalid(world: World) -> Operation:
+    return lambda: world.eng.policy(ALL).try_acquire(BURST + 1)
+
+
+# ---- reports ----
+
+
+@case()
+def succeed_closed(world: World) -> Operation:
+    return world.take(ALL).success
+
+
+@case()
+def fail_closed(world: World) -> Operation:
+    return world.take(ALL).failure
+
+
+@case()
+def ignore_closed(world: World) -> Operation:
+    return world.take(ALL).ignore
+
+
+@case()
+def fail_and_open(world: World) -> Operation:
+    first, second = world.take(ALL), world.take(ALL)
+    first.failure()
+    return second.failure
+
+
+@case()
+def succeed_into_a_new_chunk(world: World) -> Operation:
+    for _ in range(15):
+        world.eng.policy(GATE).try_acquire().success()
+    return world.take(GATE).success
+
+
+@case("half_open")
+def succeed_and_close(world: World) -> Operation:
+    first, second = world.take(ALL), world.take(ALL)
+    first.success()
+    return second.success
+
+
+@case("half_open")
+def fail_and_reopen(world: World) -> Operation:
+    first, second = world.take(ALL), world.take(ALL)
+    first.failure()
+    return second.failure
+
+
+@case("half_open")
+def ignore_probe(world: World) -> Operation:
+    return world.take(ALL).ignore
+
+
+@case()
+def report_of_an_old_generation(world: World) -> Operation:
+    late = world.take(ALL)
+    world.open(ALL)
+    return late.failure
+
+
+# ---- primitives ----
+
+
+@case()
+def bulkhead_take(world: World) -> Operation:
+    return engine.Bulkhead(LIMIT, name=POOL, engine=world.eng).try_acquire
+
+
+@case()
+def bulkhead_release(world: World) -> Operation:
+    pool = engine.Bulkhead(LIMIT, name=POOL, engine=world.eng)
+    pool.try_acquire()
+    return pool.release
+
+
+@case()
+def bulkhead_take_below_a_lowered_limit(world: World) -> Operation:
+    world.take(POOL, LIMIT)
+    world.kept[0].ignore()
+    return engine.Bulkhead(2, name=POOL, engine=world.eng).try_acquire
+
+
+@case()
+def limiter_take(world: World) -> Operation:
+    limiter = engine.Limiter("1/s", burst=BURST, name=RATE, engine=world.eng)
+    return lambda: limiter.try_acquire(3)
+
+
+@case()
+def counter_add(world: World) -> Operation:
+    counter = engine.Counter(name="visits", engine=world.eng)
+    return lambda: counter.add(3)
+
+
+@case()
+def breaker_probe_and_record(world: World) -> Operation:
+    circuit = breaker.CircuitBreaker(world.eng.arena, world.eng.bind(spec(GATE)))
+    world.open(GATE)
+    world.clock.advance(OPEN_FOR_S + 0.1)
+    return lambda: circuit.try_acquire() and circuit.record(True)
+
+
+# ---- remote callers ----
+
+
+@case()
+def wire_admit_bulkhead(world: World) -> Operation:
+    return lambda: wire.admit(world.eng.arena, asked(ALL, cost=2, hold_ms=1000))
+
+
+@case("half_open")
+def wire_admit_probe_in_a_remote_cell(world: World) -> Operation:
+    world.half_open(GATE)
+    return lambda: wire.admit(world.eng.arena, asked(GATE))
+
+
+@case("half_open")
+def wire_report_probe(world: World) -> Operation:
+    token = token_of(wire.admit(world.eng.arena, asked(ALL)))
+    return lambda: wire.report(world.eng.arena, reported(token))
+
+
+@case()
+def wire_extend(world: World) -> Operation:
+    token = token_of(wire.admit(world.eng.arena, asked(ALL)))
+    return lambda: wire.report(world.eng.arena, reported(token, outcome=0, extend_ms=90_000))
+
+
+@case()
+def wire_batch_handed_back(world: World) -> Operation:
+    items = [asked(ALL), asked(GATE), asked("nobody")]
+    said = b"".join(b"\x0a" + bytes([len(item)]) + item for item in items) + b"\x10\x01"
+    return lambda: wire.admit_batch(world.eng.arena, said)
+
+
+# ---- binders and owners ----
+
+
+def spec(name: str, *wanted: Any) -> rules.PolicySpec:
+    return rules.PolicySpec(name, wanted or POLICIES[name])
+
+
+@case()
+def bind_afresh(world: World) -> Operation:
+    return lambda: world.eng.bind(spec("new", *RULES))
+
+
+@case()
+def bind_with_growth(world: World) -> Operation:
+    grown = rules.Breaker(window=500, min_calls=2, open_for=OPEN_FOR_S, probes=9)
+    wider = spec(ALL, grown, rules.Bulkhead(LIMIT), RULES[2])
+    taller = spec(POOL, rules.Bulkhead(40))
+
+    def rebind() -> None:
+        world.eng.bind(wider)
+        world.eng.bind(taller)
+        world.eng.bind(spec(POOL))
+        world.eng.bind(spec(ALL))
+
+    return rebind
+
+
+@case()
+def retire_and_come_back(world: World) -> Operation:
+    def rebind() -> None:
+        world.eng.apply(rules.PolicySet({POOL: spec(POOL)}))
+        world.eng.apply(rules.PolicySet({}))
+        world.eng.apply(rules.PolicySet({POOL: spec(POOL)}))
+
+    return rebind
+
+
+@case()
+def attach_and_first_use(world: World) -> Operation:
+    path = world.eng.arena.path
+    world.eng.close()
+
+    def attach() -> None:
+        world.eng = engine.Engine(path, clock=world.clock)
+        world.take(ALL)
+
+    return attach
+
+
+@case()
+def make_an_arena(world: World) -> Operation:
+    path = f"{world.eng.arena.path}.other"
+
+    def make() -> None:
+        with engine.Engine(path, clock=world.clock, arena_size=2 << 20) as eng:
+            engine.Policy("any", rules.Bulkhead(1), engine=eng)
+
+    return make
