@@ -8,6 +8,10 @@ cdef class Arena:
     cdef char *base                 # start of the region
     cdef adm_header *header
     cdef uint64_t size              # bytes
+    cdef uint64_t owners_at         # where things lie, as this process knows it: never read from the file again
+    cdef uint64_t rows_at
+    cdef uint64_t remote_at
+    cdef uint64_t heap_at
     cdef timebase time
     cdef uint32_t owner             # this process's row; zero: to be claimed before the next use
     cdef void **views               # adm_view by directory row; NULL: to be made

@@ -24,7 +24,8 @@ from posix.mman cimport (
 from engine.core.atomic cimport adm_load, adm_peek, adm_publish, adm_word
 from engine.core.clock cimport ManualClock, clock_ns, adm_monotonic_ns, start_clock
 from engine.core.layout cimport (
-    ADM_LINE, ADM_MAGIC, ADM_READY, ADM_REMOTE_OWNER, ADM_VERSION, adm_header, adm_layout_hash, adm_owner, adm_row,
+    ADM_LINE, ADM_MAGIC, ADM_OWNERS_MAX, ADM_READY, ADM_REMOTE_MAX, ADM_REMOTE_OWNER, ADM_ROWS_MAX, ADM_VERSION,
+    adm_header, adm_layout_hash, adm_owner, adm_row,
 )
 
 import errno
@@ -41,9 +42,6 @@ DEFAULT_SIZE = 16 << 20
 MAX_SIZE = 1 << 31      # a remote permit names its cell in 28 bits
 LOCK_PATIENCE_S = 10.0
 
-cdef uint32_t OWNERS_MAX = 1023
-cdef uint32_t ROWS_MAX = 2048
-cdef uint32_t REMOTE_MAX = 16384
 cdef uint64_t PAGE = 4096
 
 
@@ -60,14 +58,14 @@ cdef void _lay_out(adm_header *header, uint64_t size) noexcept nogil:
     header.magic = ADM_MAGIC
     header.layout_hash = adm_layout_hash()
     header.layout_version = ADM_VERSION
-    header.owners_max = OWNERS_MAX
-    header.rows_max = ROWS_MAX
-    header.remote_max = REMOTE_MAX
+    header.owners_max = ADM_OWNERS_MAX
+    header.rows_max = ADM_ROWS_MAX
+    header.remote_max = ADM_REMOTE_MAX
     header.size = size
     header.owners_at = PAGE
-    header.rows_at = header.owners_at + OWNERS_MAX * sizeof(adm_owner)
-    header.remote_at = header.rows_at + ROWS_MAX * sizeof(adm_row)
-    header.heap_at = header.remote_at + _lines(REMOTE_MAX * sizeof(adm_word))
+    header.rows_at = header.owners_at + ADM_OWNERS_MAX * sizeof(adm_owner)
+    header.remote_at = header.rows_at + ADM_ROWS_MAX * sizeof(adm_row)
+    header.heap_at = header.remote_at + _lines(ADM_REMOTE_MAX * sizeof(adm_word))
 
 
 def _boot_id():
@@ -203,13 +201,17 @@ cdef class Arena:
 
     def _map(self, uint64_t size, int flags, int fd):
         cdef void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)
+        cdef adm_header shape
         if base == MAP_FAILED:
             raise ArenaError(f"{self.path or 'private arena'}: cannot map {size} bytes")
         self.base = <char *>base
         self.header = <adm_header *>base
         self.time.shared = &self.header.clock
         self.size = size
-        self.views = <void **>calloc(ROWS_MAX, sizeof(void *))
+        _lay_out(&shape, size)
+        self.owners_at, self.rows_at = shape.owners_at, shape.rows_at
+        self.remote_at, self.heap_at = shape.remote_at, shape.heap_at
+        self.views = <void **>calloc(ADM_ROWS_MAX, sizeof(void *))
         if self.views == NULL:
             raise MemoryError
 
@@ -278,7 +280,7 @@ cdef class Arena:
 
     def _anybody_alive(self):
         cdef uint32_t row
-        for row in range(1, OWNERS_MAX):
+        for row in range(1, ADM_OWNERS_MAX):
             if not self.lock_owner(row):
                 return True
             self.unlock_owner(row)
@@ -341,13 +343,13 @@ cdef class Arena:
         if self.owner:
             return False
         if self.lock_fd < 0:
-            self.owner = 1 + self.forks % (OWNERS_MAX - 1)
+            self.owner = 1 + self.forks % (ADM_OWNERS_MAX - 1)
             return True
-        for row in range(1, OWNERS_MAX):
+        for row in range(1, ADM_OWNERS_MAX):
             if self.lock_owner(row):
                 self._enter(row)
                 return True
-        raise ArenaError(f"{self.path}: all {OWNERS_MAX - 1} owner rows are taken by live processes")
+        raise ArenaError(f"{self.path}: all {ADM_OWNERS_MAX - 1} owner rows are taken by live processes")
 
     def _enter(self, uint32_t row):
         cdef adm_owner *entry = self.owner_row(row)
@@ -358,24 +360,27 @@ cdef class Arena:
 
     cdef void *at(self, uint64_t offset, uint64_t bytes) noexcept nogil:
         """The address of `bytes` bytes at an aligned offset of the heap; NULL where they do not lie in it."""
-        if offset % ADM_LINE or offset < self.header.heap_at or bytes > self.size or offset > self.size - bytes:
+        if offset % ADM_LINE or offset < self.heap_at or bytes > self.size or offset > self.size - bytes:
             return NULL
         return self.base + offset
 
     cdef adm_owner *owner_row(self, uint32_t row) noexcept nogil:
-        return <adm_owner *>(self.base + self.header.owners_at) + row
+        return <adm_owner *>(self.base + self.owners_at) + row
 
     cdef adm_row *row(self, uint32_t index) noexcept nogil:
-        return <adm_row *>(self.base + self.header.rows_at) + index
+        return <adm_row *>(self.base + self.rows_at) + index
 
     cdef uint64_t allot(self, uint64_t bytes) except 0:
         """The offset of `bytes` zeroed bytes of the heap, on a line of their own. The caller holds the init lock."""
         cdef uint64_t used = adm_load(&self.header.heap_used)
         cdef uint64_t wanted = _lines(bytes)
-        if wanted > self.size - self.header.heap_at - used:
+        cdef uint64_t room = self.size - self.heap_at
+        if used % ADM_LINE or used > room:
+            raise ArenaError(f"{self.path or 'private arena'}: its heap is damaged")
+        if wanted > room - used:
             raise ArenaError(f"{self.path or 'private arena'}: full ({self.size} bytes); make it with a larger size")
         adm_publish(&self.header.heap_used, used + wanted)
-        return self.header.heap_at + used
+        return self.heap_at + used
 
     def close(self):
         """Detach one engine. With the last one this process stops being an owner; handles then raise ArenaError."""
@@ -397,7 +402,7 @@ cdef class Arena:
     def _forget_views(self):
         cdef uint32_t index
         if self.views != NULL:
-            for index in range(ROWS_MAX):
+            for index in range(ADM_ROWS_MAX):
                 self.views[index] = NULL
 
     def _after_fork_in_child(self):
@@ -434,16 +439,16 @@ cdef class Arena:
         """Sizes and counts of the arena, as a dictionary."""
         cdef uint32_t row
         alive = 1 if self.lock_fd < 0 else 0
-        for row in range(1, OWNERS_MAX):
+        for row in range(1, ADM_OWNERS_MAX):
             alive += adm_load(&self.owner_row(row).pid) != 0
         return {
             "path": self.path,
             "owners": alive,
-            "owners_max": OWNERS_MAX - 1,
+            "owners_max": ADM_OWNERS_MAX - 1,
             "rows": adm_load(&self.header.rows_used),
-            "rows_max": ROWS_MAX,
+            "rows_max": ADM_ROWS_MAX,
             "heap_used": adm_load(&self.header.heap_used),
-            "heap_size": self.size - self.header.heap_at,
+            "heap_size": self.size - self.heap_at,
             "config_version": adm_load(&self.header.config_version),
         }
 

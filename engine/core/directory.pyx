@@ -22,11 +22,12 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_publish, adm_word
 from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
-    ADM_CELLS_MAX, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NAME_MAX, ADM_SEGMENTS, adm_breaker,
-    adm_breaker_params, adm_bulkhead_params, adm_cells, adm_limiter, adm_limiter_params, adm_params, adm_row,
+    ADM_CELLS_MAX, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NAME_MAX, ADM_ROWS_MAX, ADM_SEGMENTS,
+    adm_breaker, adm_breaker_params, adm_bulkhead_params, adm_cells, adm_limiter, adm_limiter_params, adm_params,
+    adm_row,
 )
 from engine.core.siphash cimport siphash
-from engine.core.window cimport CHUNKS_MIN, window_chunks, window_copy
+from engine.core.window cimport CHUNK, CHUNKS_MIN, window_chunks, window_copy
 
 from engine.core.arena import ArenaError
 
@@ -44,8 +45,8 @@ cdef int64_t _probe(Arena arena, const char *name, uint64_t size) noexcept nogil
     cdef uint64_t seen
     cdef uint32_t step, index
     cdef adm_row *row
-    for step in range(arena.header.rows_max):
-        index = <uint32_t>(wanted + step) & (arena.header.rows_max - 1)
+    for step in range(ADM_ROWS_MAX):
+        index = <uint32_t>(wanted + step) & (ADM_ROWS_MAX - 1)
         row = arena.row(index)
         seen = adm_load(&row.hash)
         if seen == 0 or (seen == wanted and row.name_bytes == size and memcmp(row.name, name, size) == 0):
@@ -96,7 +97,7 @@ cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept
             and breaker.chunks >= <uint32_t>CHUNKS_MIN and breaker.chunks & (breaker.chunks - 1) == 0
             and arena.at(breaker.window_at, breaker.chunks * sizeof(adm_word)) != NULL
             and 1 <= breaker.probe_passes <= breaker.probes <= cells_total(breaker.probe_cells.ends)
-            and breaker.window >= 1 and window_chunks(breaker.window) <= breaker.chunks)
+            and breaker.window >= 1 and (<uint64_t>breaker.chunks - 1) * CHUNK >= breaker.window)
 
 
 cdef bint _fits(Arena arena, const adm_params *params) noexcept nogil:
@@ -199,7 +200,7 @@ cdef uint32_t _claim_row(Arena arena, bytes name) except? 0:
     cdef int64_t index = _probe(arena, name, len(name))
     cdef adm_row *row
     if index < 0:
-        raise ArenaError(f"the directory is full: {arena.header.rows_max} names")
+        raise ArenaError(f"the directory is full: {ADM_ROWS_MAX} names")
     row = arena.row(<uint32_t>index)
     if adm_load(&row.hash) == 0:
         memcpy(row.name, <char *>name, len(name))
@@ -252,7 +253,7 @@ def names(Arena arena not None):
     cdef uint32_t index
     cdef adm_row *row
     found = {}
-    for index in range(arena.header.rows_max):
+    for index in range(ADM_ROWS_MAX):
         row = arena.row(index)
         if adm_load(&row.hash) != 0 and _in_service(arena, index):
             found[index] = row.name[:min(row.name_bytes, ADM_NAME_MAX)].decode(errors="replace")

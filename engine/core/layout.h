@@ -17,6 +17,9 @@
 #define ADM_VERSION 2U                      /* counts incompatible layouts */
 #define ADM_READY 0x5245414459ULL           /* header.state of a finished arena */
 #define ADM_NAME_MAX 128                    /* bytes of a policy name */
+#define ADM_OWNERS_MAX 1023U                /* rows of the owner table */
+#define ADM_ROWS_MAX 2048U                  /* rows of the directory, a power of two */
+#define ADM_REMOTE_MAX 16384U               /* cells for permits of remote callers */
 
 /* ---- header ---------------------------------------------------------------------------------- */
 

@@ -9,6 +9,9 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_VERSION
     const uint64_t ADM_READY
     const uint64_t ADM_NAME_MAX
+    const uint32_t ADM_OWNERS_MAX
+    const uint32_t ADM_ROWS_MAX
+    const uint32_t ADM_REMOTE_MAX
 
     ctypedef struct adm_clock:
         adm_word ticking

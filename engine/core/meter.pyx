@@ -10,7 +10,7 @@ from libc.string cimport memset
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_peek, adm_publish
-from engine.core.layout cimport ADM_COUNTERS, adm_meter, adm_row
+from engine.core.layout cimport ADM_COUNTERS, ADM_OWNERS_MAX, adm_meter, adm_row
 
 
 cdef adm_meter *_meter(Arena arena, uint64_t offset) noexcept nogil:
@@ -34,7 +34,7 @@ cdef adm_meter *meter_of(Arena arena, adm_row *row) except NULL:
     cdef uint64_t first = adm_load(&row.meters)
     cdef adm_meter *meter = _meter(arena, first)
     cdef uint64_t owner, offset
-    cdef uint64_t steps = arena.header.owners_max       # a damaged list may be a ring
+    cdef uint64_t steps = ADM_OWNERS_MAX       # a damaged list may be a ring
     while meter != NULL and steps:
         steps -= 1
         owner = adm_load(&meter.owner)
@@ -53,7 +53,7 @@ cdef void meter_sum(Arena arena, adm_row *row, uint64_t *counts) noexcept nogil:
     """Totals of the host: the sum over all meters of a row, dead owners' included."""
     cdef adm_meter *meter = _meter(arena, adm_load(&row.meters))
     cdef int i
-    cdef uint64_t steps = arena.header.owners_max
+    cdef uint64_t steps = ADM_OWNERS_MAX
     memset(counts, 0, ADM_COUNTERS * sizeof(uint64_t))
     while meter != NULL and steps:
         for i in range(ADM_COUNTERS):

@@ -16,7 +16,9 @@ from engine.core.atomic cimport adm_cas, adm_load, adm_publish, adm_word
 from engine.core.clock cimport check_clock
 from engine.core.directory cimport read_params
 from engine.core.cells cimport cell_at, cells, cells_of, cells_total
-from engine.core.layout cimport ADM_FAILED, ADM_FREE, ADM_HELD, adm_cells, adm_owner, adm_params
+from engine.core.layout cimport (
+    ADM_FAILED, ADM_FREE, ADM_HELD, ADM_OWNERS_MAX, ADM_ROWS_MAX, adm_cells, adm_owner, adm_params,
+)
 from engine.core.permit cimport permit_owner, permit_status, permit_with_status
 
 cdef uint64_t SWEEP_EVERY_MS = 250
@@ -44,7 +46,7 @@ cdef int64_t _give_back(Arena arena, uint32_t owner):
     cdef adm_params params
     cdef int64_t found = 0
     cdef uint32_t index
-    for index in range(arena.header.rows_max):
+    for index in range(ADM_ROWS_MAX):
         if not read_params(arena, adm_load(&arena.row(index).params), &params):
             continue
         found += _settle(arena, &params.bulkhead.cells, owner, ADM_FREE)
@@ -98,7 +100,7 @@ def repair(Arena arena not None):
         check_clock(&arena.time)
         if arena.lock_fd < 0:
             return 0
-        for row in range(1, arena.header.owners_max):
+        for row in range(1, ADM_OWNERS_MAX):
             if row != arena.owner and adm_load(&arena.owner_row(row).pid) != 0:
                 found += max(_bury(arena, row), 0)
     return found

@@ -24,7 +24,7 @@ from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find
 from engine.core.layout cimport (
     ADM_FREE, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_NO_RULE, ADM_OK,
-    ADM_REMOTE_OWNER, ADM_SHED, ADM_UNKNOWN_POLICY,
+    ADM_REMOTE_MAX, ADM_REMOTE_OWNER, ADM_ROWS_MAX, ADM_SHED, ADM_UNKNOWN_POLICY,
 )
 from engine.core.limiter cimport limiter_remaining
 from engine.core.permit cimport permit_expired, permit_expiry, permit_with_status
@@ -157,8 +157,8 @@ cdef cells _remote_cells(Arena arena) noexcept nogil:
     """The arena's own cells, for permits of policies without a bulkhead."""
     cdef cells remote
     memset(&remote, 0, sizeof(cells))
-    remote.at[0] = <adm_word *>(arena.base + arena.header.remote_at)
-    remote.ends[0] = arena.header.remote_max
+    remote.at[0] = <adm_word *>(arena.base + arena.remote_at)
+    remote.ends[0] = ADM_REMOTE_MAX
     return remote
 
 
@@ -172,7 +172,7 @@ cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noe
         return
     if not view.params.rules & ADM_HAS_BULKHEAD:
         remote = _remote_cells(arena)
-        if not take_cell(&remote, arena.header.remote_max, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns, &held):
+        if not take_cell(&remote, ADM_REMOTE_MAX, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns, &held):
             hand_back(view, given, made.cost, now_ns)
             _refuse(made, ADM_SHED)
             return
@@ -243,7 +243,7 @@ cdef uint64_t _report(Arena arena, const statement *said, int64_t now_ns, token 
     cdef bint valid
     if not token_read(arena.header.secret, said.permit, said.permit_bytes, permit):
         return VOID
-    if permit.row >= arena.header.rows_max or permit.cell * sizeof(adm_word) > arena.size - sizeof(adm_word):
+    if permit.row >= ADM_ROWS_MAX or permit.cell * sizeof(adm_word) > arena.size - sizeof(adm_word):
         return VOID
     view = view_of(arena, permit.row)
     cell = <adm_word *>arena.base + permit.cell
