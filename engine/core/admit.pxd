@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from engine.core.breaker cimport outcome, pass_
 from engine.core.bulkhead cimport grant

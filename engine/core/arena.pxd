@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from engine.core.clock cimport timebase
 from engine.core.layout cimport adm_header, adm_owner, adm_row

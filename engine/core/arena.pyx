@@ -14,7 +14,7 @@ not inherit them. They are lost when *any* descriptor of the lock file is closed
 `Arena.open` of the same path returns the same Arena.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from posix.mman cimport (
@@ -24,8 +24,8 @@ from posix.mman cimport (
 from engine.core.atomic cimport adm_load, adm_peek, adm_publish, adm_word
 from engine.core.clock cimport ManualClock, clock_ns, adm_monotonic_ns, start_clock
 from engine.core.layout cimport (
-    ADM_LINE, ADM_MAGIC, ADM_OWNERS_MAX, ADM_READY, ADM_REMOTE_MAX, ADM_REMOTE_OWNER, ADM_ROWS_MAX, ADM_VERSION,
-    adm_header, adm_layout_hash, adm_owner, adm_row,
+    ADM_LINE, ADM_MAGIC, ADM_OWNERS_MAX, ADM_READY, ADM_REMOTE_MAX, ADM_ROWS_MAX, ADM_VERSION, adm_header,
+    adm_layout_hash, adm_owner, adm_row,
 )
 
 import errno

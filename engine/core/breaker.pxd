@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.view cimport adm_view
-from engine.core.window cimport tally
+
 
 
 cdef enum:

@@ -34,8 +34,7 @@ from engine.core.cells cimport cell_at, cells_total
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport ADM_FAILED, ADM_FREE, ADM_HAS_BREAKER, ADM_HELD, ADM_PASSED, adm_breaker_params
 from engine.core.permit cimport (
-    permit_expired, permit_expiry, permit_generation, permit_left_ns, permit_owner, permit_pack, permit_status,
-    permit_with_status,
+    permit_expired, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status, permit_with_status,
 )
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of

@@ -18,11 +18,8 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
 from engine.core.cells cimport cell_at, cells, cells_held, cells_total, is_held
 from engine.core.clock cimport clock_ns
-from engine.core.layout cimport ADM_FREE, ADM_HAS_BULKHEAD, ADM_HELD, adm_bulkhead_params
-from engine.core.permit cimport (
-    UNTIMED, permit_expired, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status,
-    permit_with_status,
-)
+from engine.core.layout cimport ADM_HAS_BULKHEAD, ADM_HELD, adm_bulkhead_params
+from engine.core.permit cimport UNTIMED, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
 
@@ -50,9 +47,9 @@ cdef bint take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t
     return False
 
 
-cdef bint bulkhead_take(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
-                        int64_t now_ns, int64_t life_ns, grant *given) noexcept nogil:
-    """Take a permit for `owner` if there is one; else `given` has a word of zero."""
+cdef bint bulkhead_search(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
+                          int64_t now_ns, int64_t life_ns, grant *given) noexcept nogil:
+    """Take a permit wherever there is one; else `given` has a word of zero."""
     cdef uint32_t above
     if take_cell(array, params.limit, first, owner, now_ns, life_ns, given) and params.high > params.limit:
         above = cells_held(array, params.limit, params.high, now_ns)
@@ -60,16 +57,6 @@ cdef bint bulkhead_take(const cells *array, const adm_bulkhead_params *params, u
             bulkhead_settle(given.cell, given.word)
             given.word = 0
     return given.word != 0
-
-
-cdef bint bulkhead_settle(adm_word *cell, uint64_t word) noexcept nogil:
-    """Give a permit back. False where it is not held any more: settled before, expired and taken over, or repaired."""
-    return adm_cas(cell, word, permit_with_status(word, ADM_FREE))
-
-
-cdef bint bulkhead_settle_in_time(adm_word *cell, uint64_t word, int64_t now_ns) noexcept nogil:
-    """Give a permit back. False, though it is free now, also where it had expired and nobody had noticed."""
-    return bulkhead_settle(cell, word) and not permit_expired(word, now_ns)
 
 
 cdef bint bulkhead_has_room(const cells *array, const adm_bulkhead_params *params, int64_t now_ns) noexcept nogil:

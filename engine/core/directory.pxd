@@ -1,7 +1,7 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from engine.core.arena cimport Arena
-from engine.core.layout cimport adm_params, adm_row
+from engine.core.layout cimport adm_params
 
 
 cdef int64_t find(Arena arena, const char *name, uint64_t size) noexcept nogil

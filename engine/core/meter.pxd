@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.layout cimport adm_meter, adm_row

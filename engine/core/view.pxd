@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_word

@@ -17,7 +17,7 @@ from libc.string cimport memset
 from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, may_be_orphaned, verdict
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
-from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
+from engine.core.breaker cimport IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
 from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_settle_in_time, grant, take_cell
 from engine.core.cells cimport cells
 from engine.core.clock cimport clock_ns
@@ -28,9 +28,7 @@ from engine.core.layout cimport (
 )
 from engine.core.limiter cimport limiter_remaining
 from engine.core.permit cimport permit_expired, permit_expiry, permit_with_status
-from engine.core.protobuf cimport (
-    BYTES, VARINT, next_field, read_from, reader, write_bytes, write_field, write_varint,
-)
+from engine.core.protobuf cimport BYTES, VARINT, next_field, read_from, reader, write_bytes, write_field
 from engine.core.repair cimport sweep
 from engine.core.token cimport TOKEN_BYTES, token, token_read, token_write
 from engine.core.view cimport adm_view, view_of
