@@ -10,6 +10,7 @@ MODULES = [
     "clock",
     "arena",
     "window",
+    "journal",
     "directory",
     "repair",
     "meter",

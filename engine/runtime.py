@@ -10,7 +10,7 @@ from types import TracebackType
 import msgspec
 
 from engine import config
-from engine.core import admit, breaker, directory, policy, repair, wire
+from engine.core import admit, breaker, directory, journal, policy, repair, wire
 from engine.core.arena import DEFAULT_SIZE, Arena
 from engine.core.clock import ManualClock
 from engine.policy import Policy
@@ -74,6 +74,21 @@ class ArenaSnapshot(msgspec.Struct, frozen=True):
     heap_size: int
     config_version: int
     remote_permits: int
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A change: its number, the arena's time in seconds, the policy, and what became of it.
+
+    `what` is configured, retired, opened, half_opened, closed or repaired; `generation` is that of
+    the circuit; `value` is a version, a number of failures or one of permits given back.
+    """
+
+    number: int
+    time: float
+    policy: str
+    what: str
+    generation: int
+    value: int
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -175,6 +190,14 @@ class Engine:
             ArenaSnapshot(**stats),
             [_policy_snapshot(self.arena, name, rows[name]) for name in sorted(rows)],
         )
+
+    def journal(self, since: int = 0) -> list[Event]:
+        """What changed from event number `since` on; the last 1,024 events are remembered."""
+        names = {row: name for name, row in self._rows().items()}
+        return [
+            Event(number, time, "" if what == "repaired" else names.get(row, ""), what, *rest)
+            for number, time, what, row, *rest in journal.read(self.arena, since)
+        ]
 
     def close(self) -> None:
         """Detach. Handles of this engine then raise ArenaError; the arena file stays for others."""

@@ -15,6 +15,7 @@ ORDER = [
     {"atomic", "protobuf", "siphash", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window"},
+    {"journal"},
     {"directory"},
     {"repair", "meter"},
     {"view"},
@@ -23,7 +24,7 @@ ORDER = [
     {"wire", "policy"},
     {"guard"},
 ]
-PATTERNS = ORDER[6]
+PATTERNS = ORDER[7]
 MODULES = sorted({path.stem for path in CORE.glob("*.p[yx][xd]")} - {"__init__"})
 CIMPORT = re.compile(r"^\s*from\s+(\S+)\s+(?:cimport|import)\b|^\s*(?:cimport|import)\s+(.+)", re.M)
 ORDER_NAMES = re.compile(r"memory_order|__ATOMIC_|atomic_\w*_explicit|__sync_|stdatomic")

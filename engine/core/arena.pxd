@@ -11,6 +11,7 @@ cdef class Arena:
     cdef uint64_t owners_at         # where things lie, as this process knows it: never read from the file again
     cdef uint64_t rows_at
     cdef uint64_t remote_at
+    cdef uint64_t journal_at
     cdef uint64_t heap_at
     cdef timebase time
     cdef uint32_t owner             # this process's row; zero: to be claimed before the next use

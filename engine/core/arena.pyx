@@ -24,8 +24,8 @@ from posix.mman cimport (
 from engine.core.atomic cimport adm_load, adm_peek, adm_publish, adm_word
 from engine.core.clock cimport ManualClock, clock_ns, adm_monotonic_ns, start_clock
 from engine.core.layout cimport (
-    ADM_LINE, ADM_MAGIC, ADM_OWNERS_MAX, ADM_READY, ADM_REMOTE_MAX, ADM_ROWS_MAX, ADM_VERSION, adm_header,
-    adm_layout_hash, adm_owner, adm_row,
+    ADM_JOURNAL_MAX, ADM_LINE, ADM_MAGIC, ADM_OWNERS_MAX, ADM_READY, ADM_REMOTE_MAX, ADM_ROWS_MAX, ADM_VERSION,
+    adm_event, adm_header, adm_layout_hash, adm_owner, adm_row,
 )
 
 import errno
@@ -65,7 +65,8 @@ cdef void _lay_out(adm_header *header, uint64_t size) noexcept nogil:
     header.owners_at = PAGE
     header.rows_at = header.owners_at + ADM_OWNERS_MAX * sizeof(adm_owner)
     header.remote_at = header.rows_at + ADM_ROWS_MAX * sizeof(adm_row)
-    header.heap_at = header.remote_at + _lines(ADM_REMOTE_MAX * sizeof(adm_word))
+    header.journal_at = header.remote_at + _lines(ADM_REMOTE_MAX * sizeof(adm_word))
+    header.heap_at = header.journal_at + ADM_JOURNAL_MAX * sizeof(adm_event)
 
 
 def _boot_id():
@@ -210,7 +211,7 @@ cdef class Arena:
         self.size = size
         _lay_out(&shape, size)
         self.owners_at, self.rows_at = shape.owners_at, shape.rows_at
-        self.remote_at, self.heap_at = shape.remote_at, shape.heap_at
+        self.remote_at, self.journal_at, self.heap_at = shape.remote_at, shape.journal_at, shape.heap_at
         self.views = <void **>calloc(ADM_ROWS_MAX, sizeof(void *))
         if self.views == NULL:
             raise MemoryError

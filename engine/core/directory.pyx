@@ -21,8 +21,11 @@ from libc.string cimport memcmp, memcpy, memset
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_publish, adm_word
 from engine.core.cells cimport cells_total
+from engine.core.clock cimport clock_ns
+from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.layout cimport (
-    ADM_CELLS_MAX, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NAME_MAX, ADM_ROWS_MAX, ADM_SEGMENTS,
+    ADM_CELLS_MAX, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NAME_MAX, ADM_RETIRED,
+    ADM_ROWS_MAX, ADM_SEGMENTS,
     adm_breaker, adm_breaker_params, adm_bulkhead_params, adm_cells, adm_limiter, adm_limiter_params, adm_params,
     adm_row,
 )
@@ -188,7 +191,16 @@ cdef _change(Arena arena, rules, adm_params *params):
         _set_breaker(arena, params, rules["breaker"])
 
 
-cdef _publish(Arena arena, adm_row *row, const adm_params *params):
+cdef _note(Arena arena, uint32_t index, const adm_params *params, const adm_params *before):
+    """Into the journal, unless it is a counter, which never has rules."""
+    cdef journal book = journal_of(arena)
+    cdef uint64_t version = adm_load(&arena.row(index).params) >> 40
+    if params.rules or before.rules:
+        journal_add(&book, ADM_CONFIGURED if params.rules else ADM_RETIRED, index, 0, version, clock_ns(&arena.time))
+
+
+cdef _publish(Arena arena, uint32_t index, const adm_params *params):
+    cdef adm_row *row = arena.row(index)
     cdef uint64_t offset = arena.allot(sizeof(adm_params))
     cdef uint64_t version = ((adm_load(&row.params) >> 40) + 1) & 0xFFFFFF
     memcpy(arena.base + offset, params, sizeof(adm_params))
@@ -232,7 +244,8 @@ def bind(Arena arena not None, name, rules):
         params = before
         _change(arena, rules, &params)
         if adm_load(&row.params) == 0 or memcmp(&params, &before, sizeof(adm_params)) != 0:
-            _publish(arena, row, &params)
+            _publish(arena, index, &params)
+            _note(arena, index, &params, &before)
     return index
 
 

@@ -1,6 +1,6 @@
 /* What lies in an arena, word by word.
  *
- *   header | owner table | directory | remote permits | heap (parameters, slots, meters)
+ *   header | owner table | directory | remote permits | journal | heap (parameters, slots, meters)
  *
  * Every field says its unit, who writes it and what zero means. Offsets count bytes from the start of the arena.
  * "creator" writes before the arena is published and never again; "binder" holds the init lock.
@@ -20,6 +20,7 @@
 #define ADM_OWNERS_MAX 1023U                /* rows of the owner table */
 #define ADM_ROWS_MAX 2048U                  /* rows of the directory, a power of two */
 #define ADM_REMOTE_MAX 16384U               /* cells for permits of remote callers */
+#define ADM_JOURNAL_MAX 1024U               /* events remembered, a power of two */
 
 /* ---- header ---------------------------------------------------------------------------------- */
 
@@ -43,6 +44,7 @@ typedef struct adm_header {
     uint64_t owners_at;         /* creator; offset of adm_owner[owners_max] */
     uint64_t rows_at;           /* creator; offset of adm_row[rows_max] */
     uint64_t remote_at;         /* creator; offset of permit words[remote_max] */
+    uint64_t journal_at;        /* creator; offset of adm_event[ADM_JOURNAL_MAX] */
     uint64_t heap_at;           /* creator; offset of the heap */
     uint64_t boot_id[2];        /* creator; the boot whose clock the times are of; zero: unknown */
     uint64_t time_namespace;    /* creator; inode of the time namespace; zero: unknown */
@@ -53,6 +55,7 @@ typedef struct adm_header {
     adm_word rows_used;         /* binder; directory rows that carry a name */
     adm_word config_version;    /* binder; counts published parameter blocks */
     adm_word swept_ms;          /* anybody by CAS; ms of the last look for dead owners */
+    adm_word journal_next;      /* anybody by CAS; number of the next event */
     adm_clock clock;            /* creator; the time of this arena */
 } adm_header;
 
@@ -150,6 +153,27 @@ typedef struct adm_breaker {
     adm_word opened;            /* who opened it; times it opened */
 } adm_breaker;
 
+/* ---- journal: what changed, for people ---------------------------------------------------------- */
+
+/* Every word carries the low 16 bits of the event's number + 1, so a reader knows whether they belong together. */
+typedef struct adm_event {
+    adm_word what;              /* tag 16 | adm_change 8 | directory row 16 | generation 24 */
+    adm_word when;              /* tag 16 | arena time, ms 48 */
+    adm_word value;             /* tag 16 | by the kind of change 48 */
+    adm_word spare;
+} adm_event;
+
+enum adm_change {
+    ADM_CHANGE_NONE,
+    ADM_CONFIGURED,             /* value: version of the parameters */
+    ADM_RETIRED,
+    ADM_OPENED,                 /* value: failures in the window */
+    ADM_HALF_OPENED,
+    ADM_CLOSED,
+    ADM_REPAIRED,               /* value: permits given back; row: the owner's */
+    ADM_CHANGES
+};
+
 /* ---- meter: one per policy and process, summed by readers ------------------------------------- */
 
 enum adm_counter {
@@ -196,6 +220,7 @@ _Static_assert(sizeof(adm_header) == 256, "header");
 _Static_assert(offsetof(adm_header, clock) == 192, "the clock is read often and written once");
 _Static_assert(sizeof(adm_owner) == ADM_LINE, "an owner has a line of its own");
 _Static_assert(sizeof(adm_row) == 3 * ADM_LINE, "directory row");
+_Static_assert(sizeof(adm_event) == 32, "two events a line");
 _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
 _Static_assert(sizeof(adm_meter) == 3 * ADM_LINE, "meter");
@@ -206,7 +231,8 @@ static inline uint64_t adm_layout_hash(void)
 {
     const uint64_t shape[] = {
         ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_SEGMENTS, ADM_COUNTERS, ADM_REASONS,
-        sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
+        ADM_JOURNAL_MAX, ADM_CHANGES,
+        sizeof(adm_event), sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
         offsetof(adm_header, state), offsetof(adm_header, clock), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), sizeof(adm_meter),

@@ -30,6 +30,7 @@ cdef extern from "layout.h" nogil:
         uint64_t owners_at
         uint64_t rows_at
         uint64_t remote_at
+        uint64_t journal_at
         uint64_t heap_at
         uint64_t boot_id[2]
         uint64_t time_namespace
@@ -39,6 +40,7 @@ cdef extern from "layout.h" nogil:
         adm_word rows_used
         adm_word config_version
         adm_word swept_ms
+        adm_word journal_next
         adm_clock clock
 
     ctypedef struct adm_owner:
@@ -109,6 +111,21 @@ cdef extern from "layout.h" nogil:
         adm_word state
         adm_word cursor
         adm_word opened
+
+    const uint32_t ADM_JOURNAL_MAX
+
+    ctypedef struct adm_event:
+        adm_word what
+        adm_word when
+        adm_word value
+
+    enum:
+        ADM_CONFIGURED
+        ADM_RETIRED
+        ADM_OPENED
+        ADM_HALF_OPENED
+        ADM_CLOSED
+        ADM_REPAIRED
 
     enum:
         ADM_ADMITTED

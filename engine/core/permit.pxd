@@ -51,9 +51,3 @@ cdef inline bint permit_expired(uint64_t word, int64_t now_ns) noexcept nogil:
     """Compared modulo 2^32 ticks: right for 417 days on either side of the expiry."""
     cdef uint32_t expiry = <uint32_t>word
     return expiry != 0 and now_ns != UNTIMED and <int>(<uint32_t>(now_ns >> 24) - expiry) >= 0
-
-
-cdef inline int64_t permit_left_ns(uint64_t word, int64_t now_ns) noexcept nogil:
-    """Nanoseconds until a permit expires; at least zero."""
-    cdef int64_t ticks = <int>(<uint32_t>word - <uint32_t>(now_ns >> 24))
-    return ticks << 24 if ticks > 0 else 0

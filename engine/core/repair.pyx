@@ -13,11 +13,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_publish, adm_word
-from engine.core.clock cimport check_clock
+from engine.core.clock cimport check_clock, clock_ns
+from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.directory cimport read_params
 from engine.core.cells cimport cell_at, cells, cells_of, cells_total
 from engine.core.layout cimport (
-    ADM_FAILED, ADM_FREE, ADM_HELD, ADM_OWNERS_MAX, ADM_ROWS_MAX, adm_cells, adm_owner, adm_params,
+    ADM_FAILED, ADM_FREE, ADM_HELD, ADM_REPAIRED, ADM_OWNERS_MAX, ADM_ROWS_MAX, adm_cells, adm_owner, adm_params,
 )
 from engine.core.permit cimport permit_owner, permit_status, permit_with_status
 
@@ -70,12 +71,15 @@ cpdef attach(Arena arena):
 cdef int64_t _bury(Arena arena, uint32_t row):
     """Repair one row if its process is dead: the permits given back, or NEVER where it lives."""
     cdef adm_owner *entry = arena.owner_row(row)
+    cdef journal book = journal_of(arena)
     cdef int64_t found
     if not arena.lock_owner(row):
         return NEVER
     try:
         found = _give_back(arena, row)
         adm_publish(&entry.pid, 0)
+        if found:
+            journal_add(&book, ADM_REPAIRED, row, 0, <uint64_t>found, clock_ns(&arena.time))
         return found
     finally:
         arena.unlock_owner(row)

@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_word
 from engine.core.cells cimport cells
+from engine.core.journal cimport journal
 from engine.core.layout cimport adm_breaker, adm_limiter, adm_meter, adm_params, adm_row
 
 
@@ -10,6 +11,8 @@ ctypedef struct adm_view:
     void *older             # the list by which the arena frees its views
     uint64_t published      # the word of the directory row this view was made from
     adm_row *row
+    journal book            # the arena's
+    uint32_t index          # of the row
     adm_meter *meter        # this process's
     adm_limiter *limiter
     adm_breaker *breaker

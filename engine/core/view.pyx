@@ -12,6 +12,7 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_word
 from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
+from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_params,
 )
@@ -49,6 +50,8 @@ cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
         arena.made = view
         view.published = published
         view.row = arena.row(index)
+        view.book = journal_of(arena)
+        view.index = index
         view.params = params
         view.meter = meter_of(arena, view.row)
         _point(arena, view)
