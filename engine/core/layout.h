@@ -44,11 +44,11 @@ typedef struct adm_header {
     uint64_t owners_at;         /* creator; offset of adm_owner[owners_max] */
     uint64_t rows_at;           /* creator; offset of adm_row[rows_max] */
     uint64_t remote_at;         /* creator; offset of permit words[remote_max] */
-    uint64_t journal_at;        /* creator; offset of adm_event[ADM_JOURNAL_MAX] */
     uint64_t heap_at;           /* creator; offset of the heap */
     uint64_t boot_id[2];        /* creator; the boot whose clock the times are of; zero: unknown */
     uint64_t time_namespace;    /* creator; inode of the time namespace; zero: unknown */
     uint64_t secret[2];         /* creator; SipHash key of names and permit tags */
+    uint64_t journal_at;        /* creator; offset of adm_event[ADM_JOURNAL_MAX] */
     _Alignas(ADM_LINE)
     adm_word state;             /* creator, last of all; ADM_READY */
     adm_word heap_used;         /* binder; bytes of the heap given out */

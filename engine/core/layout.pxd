@@ -30,11 +30,11 @@ cdef extern from "layout.h" nogil:
         uint64_t owners_at
         uint64_t rows_at
         uint64_t remote_at
-        uint64_t journal_at
         uint64_t heap_at
         uint64_t boot_id[2]
         uint64_t time_namespace
         uint64_t secret[2]
+        uint64_t journal_at
         adm_word state
         adm_word heap_used
         adm_word rows_used
