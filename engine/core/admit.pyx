@@ -7,7 +7,7 @@ later rule refuses, so a refusal consumes nothing. One clock read an admission, 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_count
+from engine.core.atomic cimport adm_count, adm_note, adm_peek
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_enter, breaker_leave, breaker_would_refuse, outcome
 from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_take
 from engine.core.clock cimport clock_ns
@@ -46,10 +46,10 @@ cdef bint _enter_bulkhead(adm_view *view, uint32_t owner, int64_t now_ns, int64_
                           verdict *given) noexcept nogil:
     cdef bint room
     if keep:
-        room = bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, owner, now_ns,
+        room = bulkhead_take(&view.permits, &view.params.bulkhead, <uint32_t>adm_peek(&view.hint), owner, now_ns,
                              life_ns if life_ns else view.params.bulkhead.hold_ns, &given.permit)
         if room:
-            view.hint = given.permit.index
+            adm_note(&view.hint, given.permit.index)
     else:
         room = bulkhead_has_room(&view.permits, &view.params.bulkhead, now_ns)
     if not room:

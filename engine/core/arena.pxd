@@ -1,5 +1,6 @@
 from libc.stdint cimport uint32_t, uint64_t
 
+from engine.core.atomic cimport adm_word
 from engine.core.clock cimport timebase
 from engine.core.layout cimport adm_header, adm_owner, adm_row
 
@@ -17,7 +18,7 @@ cdef class Arena:
     cdef uint32_t owner             # this process's row; zero: to be claimed before the next use
     cdef void **views               # adm_view by directory row; NULL: to be made
     cdef void *made                 # every view ever made, a list that is freed with the arena
-    cdef uint32_t remote_hint       # where this process looks first for a free remote permit
+    cdef adm_word remote_hint       # where this process looks first for a free remote permit
     cdef uint32_t forks             # private arenas: forks between the creator and this process
     cdef int users                  # engines of this process that opened the arena
     cdef int lock_fd

@@ -40,6 +40,12 @@ static inline uint64_t adm_peek(const adm_word *word)
     return atomic_load_explicit(&word->bits, memory_order_relaxed);
 }
 
+/* Relaxed: a hint in this process's own memory; a thread that reads an old one only looks a little longer. */
+static inline void adm_note(adm_word *word, uint64_t bits)
+{
+    atomic_store_explicit(&word->bits, bits, memory_order_relaxed);
+}
+
 /* Release: everything written before is visible to whoever loads this word. */
 static inline void adm_publish(adm_word *word, uint64_t bits)
 {

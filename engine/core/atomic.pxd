@@ -7,6 +7,7 @@ cdef extern from "atomic.h" nogil:
 
     uint64_t adm_load(const adm_word *word)
     uint64_t adm_peek(const adm_word *word)
+    void adm_note(adm_word *word, uint64_t bits)
     void adm_publish(adm_word *word, uint64_t bits)
     bint adm_cas(adm_word *word, uint64_t expected, uint64_t desired)
     void adm_count(adm_word *word, uint64_t amount)

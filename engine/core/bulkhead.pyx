@@ -15,7 +15,7 @@ every cell held, one after another, not all at one instant.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_cas, adm_load, adm_word
+from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_word
 from engine.core.cells cimport cell_at, cells, cells_held, cells_total, is_held
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport ADM_HAS_BULKHEAD, ADM_HELD, adm_bulkhead_params
@@ -87,10 +87,10 @@ cdef class Bulkhead:
 
     cdef bint _take(self, adm_view *view, int64_t now_ns) noexcept:
         cdef grant given
-        if not bulkhead_take(&view.permits, &view.params.bulkhead, view.hint, self.arena.owner, now_ns,
+        if not bulkhead_take(&view.permits, &view.params.bulkhead, <uint32_t>adm_peek(&view.hint), self.arena.owner, now_ns,
                              view.params.bulkhead.hold_ns, &given):
             return False
-        view.hint = given.index
+        adm_note(&view.hint, given.index)
         return True
 
     def try_acquire(self):
@@ -109,7 +109,7 @@ cdef class Bulkhead:
         """Give one of this process's permits back. Raises ValueError where it holds none."""
         cdef adm_view *view = self._view()
         cdef uint32_t end = view.params.bulkhead.high
-        cdef uint32_t index = view.hint
+        cdef uint32_t index = <uint32_t>adm_peek(&view.hint)
         cdef uint32_t step
         cdef adm_word *cell
         cdef uint64_t word
@@ -118,7 +118,7 @@ cdef class Bulkhead:
             word = adm_load(cell)
             if permit_status(word) == ADM_HELD and permit_owner(word) == self.arena.owner:
                 if bulkhead_settle(cell, word):
-                    view.hint = index
+                    adm_note(&view.hint, index)
                     return
             index = index + 1 if index + 1 < end else 0
         raise ValueError("release() of a bulkhead of which this process holds no permit")

@@ -19,7 +19,7 @@ ctypedef struct adm_view:
     adm_word *window
     cells permits
     cells probes
-    uint32_t hint           # where this process looks first for a free permit
+    adm_word hint           # where this process looks first for a free permit
     adm_params params
 
 

@@ -9,7 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc
 
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_load, adm_word
+from engine.core.atomic cimport adm_load, adm_note, adm_word
 from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
@@ -26,7 +26,7 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.limiter = <adm_limiter *>(arena.base + params.rate_limit.slot)
     if params.rules & ADM_HAS_BULKHEAD:
         view.permits = cells_of(arena.base, &params.bulkhead.cells)
-        view.hint = (arena.owner - 1) * 8 % params.bulkhead.limit
+        adm_note(&view.hint, (arena.owner - 1) * 8 % params.bulkhead.limit)
     if params.rules & ADM_HAS_BREAKER:
         view.breaker = <adm_breaker *>(arena.base + params.breaker.slot)
         view.window = <adm_word *>(arena.base + params.breaker.window_at)

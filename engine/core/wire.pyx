@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, may_be_orphaned, verdict
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_cas, adm_load, adm_word
+from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_word
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
 from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_settle_in_time, grant, take_cell
 from engine.core.cells cimport cells
@@ -170,11 +170,12 @@ cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noe
         return
     if not view.params.rules & ADM_HAS_BULKHEAD:
         remote = _remote_cells(arena)
-        if not take_cell(&remote, ADM_REMOTE_MAX, arena.remote_hint, ADM_REMOTE_OWNER, now_ns, life_ns, &held):
+        if not take_cell(&remote, ADM_REMOTE_MAX, <uint32_t>adm_peek(&arena.remote_hint), ADM_REMOTE_OWNER, now_ns,
+                         life_ns, &held):
             hand_back(view, given, made.cost, now_ns)
             _refuse(made, ADM_SHED)
             return
-        arena.remote_hint = held.index + 1
+        adm_note(&arena.remote_hint, held.index + 1)
     made.permit.word = held.word
     made.permit.cell = <uint32_t>(held.cell - <adm_word *>arena.base)
     made.permit.row = made.row
