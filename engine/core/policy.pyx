@@ -19,6 +19,7 @@ from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NO_RULE, ADM_OK, ADM_UNKNOWN_POLICY,
 )
 from engine.core.limiter cimport limiter_remaining
+from engine.core.permit cimport permit_generation
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
 
@@ -134,6 +135,11 @@ cdef class Permit:
     def remaining(self):
         return self.policy.remaining
 
+    @property
+    def place(self):
+        """(cell, generation) in the bulkhead, or None without one: no two permits held at once share a cell."""
+        return (self.inside.permit.index, permit_generation(self.inside.permit.word)) if self.inside.permit.word else None
+
     def __repr__(self):
         return f"<permit of {self.policy.name}>"
 
@@ -196,6 +202,7 @@ cdef class Policy:
         inside.start_ns = now_ns
         inside.permit.word = given.permit.word
         inside.permit.cell = given.permit.cell
+        inside.permit.index = given.permit.index
         inside.gate.admitted = given.gate.admitted
         inside.gate.generation = given.gate.generation
         inside.gate.cell = given.gate.cell

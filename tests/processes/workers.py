@@ -4,6 +4,7 @@ A worker says JSON lines on standard output and is told lines on standard input.
 """
 
 import contextlib
+import itertools
 import json
 import mmap
 import multiprocessing
@@ -21,11 +22,6 @@ import engine
 from engine import rules
 from engine.core import wire
 from engine.policy import Policy
-
-CIRCUIT = rules.Breaker(
-    window=10, min_calls=4, open_for=0.05, probes=3, probe_success_rate=1.0, probe_timeout=0.2
-)
-STORM = (CIRCUIT, rules.Bulkhead(8), rules.RateLimit("10000000/s", burst=10_000_000))
 
 
 def say(what: object) -> None:
@@ -337,55 +333,110 @@ def visit(arena: str) -> None:
 
 # ---- storm ----
 
+PLACES = 8  # children at work at a time
+CELLS, OPS, FAULTS, DOOMED = 0, 64, 80, 128  # where things lie on the board, in words
+BATCH = 64
 
-def storm(arena: str, seconds: str, inherit: str) -> None:
-    """Keep 4 children at work, and kill one of them every 50 ms.
 
-    Children attach themselves or, with `inherit`, use the engine that they were forked with.
+def storm(arena: str, board: str, inherit: str, seconds: str, ops: str, kills: str) -> None:
+    """Keep children at work and kill one every 50 ms, till it was long, much and often enough.
+
+    One in ten is stopped for a while first. Children attach themselves or, with `inherit`, use the
+    engine that they were forked with. A child has a number of its own, the next one another.
     """
-    generator = random.Random(1)
     inherited = engine.Engine(arena) if inherit == "inherit" else None
-    children = [spawn(arena, inherited, seed) for seed in range(4)]
-    end = time.monotonic() + float(seconds)
-    kills = 0
-    while time.monotonic() < end:
-        time.sleep(0.05)
-        place = generator.randrange(4)
-        kill_child(children[place])
-        kills += 1
-        children[place] = spawn(arena, inherited, kills + 4)
-    for pid in children:
-        kill_child(pid)
-    say({"kills": kills + 4})
+    generator = random.Random(1)
+    numbers = itertools.count(1)
+    begun = time.monotonic()
+    killed = 0
+
+    def spawn(place: int) -> tuple[int, int]:
+        number = next(numbers)
+        return number, fork_to(
+            lambda: work(inherited or engine.Engine(arena), words, place, number)
+        )
+
+    def kill(place: int) -> None:
+        number, pid = children[place]
+        words[DOOMED + number] = 1
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+    with shared_words(board) as words:
+        children = [spawn(place) for place in range(PLACES)]
+        say("ready")
+        while (
+            time.monotonic() < begun + float(seconds)
+            or sum(words[OPS : OPS + PLACES]) < int(ops)
+            or killed < int(kills)
+        ):
+            time.sleep(0.05)
+            place, stopped = generator.sample(range(PLACES), 2)
+            if killed % 10 == 0:
+                os.kill(children[stopped][1], signal.SIGSTOP)
+            elif killed % 10 == 5:
+                for _, pid in children:
+                    os.kill(pid, signal.SIGCONT)
+            kill(place)
+            killed += 1
+            children[place] = spawn(place)
+        lasted = time.monotonic() - begun
+        for place in range(PLACES):
+            kill(place)
+        counted = {"ops": sum(words[OPS : OPS + PLACES]), "seconds": lasted}
+        faults = sum(words[FAULTS : FAULTS + PLACES])
+    say(counted | {"kills": killed + PLACES, "faults": faults})
     told()
 
 
-def kill_child(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-
-
-def spawn(arena: str, inherited: engine.Engine | None, seed: int) -> int:
+def fork_to(work: Callable[[], None]) -> int:
+    """Do `work` in a child that is going to be killed, and return its pid."""
     pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work(inherited or engine.Engine(arena), random.Random(seed))
-    finally:
-        os._exit(1)
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    return pid
 
 
-def work(eng: engine.Engine, generator: random.Random) -> None:
-    pay = engine.Policy("storm/pay", *STORM, engine=eng)
-    held: list[Any] = []
+def work(eng: engine.Engine, words: memoryview, place: int, number: int) -> None:
+    """Take and settle permits, and see that nobody who lives holds the cell of a new one.
+
+    The word of a cell says who holds it and in which generation. Who takes a cell looks at it
+    before it writes its own; who gives one back looks whether its own still stands there. Two who
+    hold one cell at a time meet in one of the looks. A permit has not the generation of the last.
+    """
+    pay = eng.policy("storm/pay")
+    generator = random.Random(number)
+    held: list[tuple[Any, int, int]] = []
     parent = os.getppid()
     while os.getppid() == parent:
-        if permit := pay.try_acquire():
-            held.append(permit)
-        if len(held) > 2 or (held and not permit):
-            settled = held.pop(generator.randrange(len(held)))
-            end = generator.choices(("success", "failure", "ignore"), (90, 6, 4))[0]
-            getattr(settled, end)()
+        admitted = 0
+        for _ in range(BATCH):
+            permit = pay.try_acquire()
+            if permit:
+                cell, generation = permit.place
+                mine = number << 32 | generation
+                before = words[CELLS + cell]
+                words[FAULTS + place] += taken_wrongly(before, mine, words)
+                words[CELLS + cell] = mine
+                held.append((permit, cell, mine))
+                admitted += 1
+            if len(held) > 2 or (held and not permit):
+                settled, cell, mine = held.pop(generator.randrange(len(held)))
+                words[FAULTS + place] += words[CELLS + cell] != mine
+                words[CELLS + cell] = mine & 0xFFFFFFFF
+                end = generator.choices(("success", "failure", "ignore"), (91, 6, 3))[0]
+                getattr(settled, end)()
+        words[OPS + place] += admitted
+
+
+def taken_wrongly(before: int, mine: int, words: memoryview) -> bool:
+    """Whether the last holder of a cell still lives, or had a permit of the same generation."""
+    holder = before >> 32
+    alive = holder != 0 and not words[DOOMED + holder]
+    return alive or (before != 0 and before & 0xFFFFFFFF == mine & 0xFFFFFFFF)
 
 
 if __name__ == "__main__":

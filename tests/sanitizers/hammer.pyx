@@ -1,0 +1,91 @@
+# cython: language_level=3str, boundscheck=False, cdivision=True
+"""Threads without the GIL on one mapping, for ThreadSanitizer: what processes do to an arena, threads do here.
+
+TSan knows addresses, not pages: it cannot see that two mappings are one file, but it sees every load and store of these.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from engine.core.admit cimport count_verdict, hand_back, judge, verdict
+from engine.core.arena cimport Arena
+from engine.core.atomic cimport adm_load
+from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_enter, breaker_leave, outcome, pass_
+from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_take, grant
+from engine.core.clock cimport clock_ns
+from engine.core.directory cimport find, read_params
+from engine.core.layout cimport ADM_OK, adm_params
+from engine.core.limiter cimport limiter_refund, limiter_remaining, limiter_take
+from engine.core.view cimport adm_view, view_of
+from engine.core.window cimport window_append, window_tally
+
+cdef int64_t MS = 1000000
+
+
+cdef uint32_t _random(uint32_t *seed) noexcept nogil:
+    seed[0] = seed[0] * 1664525 + 1013904223
+    return seed[0] >> 8
+
+
+cdef uint64_t _patterns(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t *seed) noexcept nogil:
+    """Each pattern by itself; how many permits were taken."""
+    cdef outcome how = FAILURE if _random(seed) % 4 == 0 else IGNORED if _random(seed) % 8 == 0 else SUCCESS
+    cdef uint64_t taken = 0
+    cdef grant permit
+    cdef pass_ gate
+    if limiter_take(view.limiter, &view.params.rate_limit, now_ns, 2, True) == 0:
+        limiter_refund(view.limiter, &view.params.rate_limit, 1)
+    limiter_remaining(view.limiter, &view.params.rate_limit, now_ns)
+    if bulkhead_take(&view.permits, &view.params.bulkhead, _random(seed), owner, now_ns, MS, &permit):
+        taken = 1
+        bulkhead_in_use(&view.permits, now_ns)
+        bulkhead_settle(permit.cell, permit.word)
+    if breaker_enter(view, owner, now_ns, 0, &gate):
+        breaker_leave(view, gate.generation, gate.cell, gate.probe, how, now_ns)
+    window_append(&view.breaker.cursor, view.window, view.params.breaker.chunks, gate.generation, how == FAILURE)
+    window_tally(&view.breaker.cursor, view.window, view.params.breaker.chunks, gate.generation, 50)
+    return taken
+
+
+cdef uint64_t _fused(adm_view *view, uint32_t owner, int64_t now_ns) noexcept nogil:
+    """All rules in one call, as a policy does it, and what was taken handed back."""
+    cdef verdict given
+    judge(view, owner, now_ns, 1, 0, True, &given)
+    if given.reason == ADM_OK:
+        hand_back(view, &given, 1, now_ns)
+    return given.reason == ADM_OK
+
+
+def hammer(Arena arena not None, row, uint64_t times, uint32_t seed):
+    """Do everything `times` times; how often something was had. Time passes at 10 us a turn."""
+    cdef adm_view *view = view_of(arena, row)
+    cdef uint32_t owner = seed % 1000 + 1
+    cdef int64_t now_ns = clock_ns(&arena.time)
+    cdef uint64_t had = 0
+    cdef uint64_t turn
+    with nogil:
+        for turn in range(times):
+            now_ns += 10000
+            had += _patterns(view, owner, now_ns, &seed)
+            had += _fused(view, owner, now_ns)
+    return had
+
+
+def watch(Arena arena not None, bytes name not None, uint64_t times):
+    """Find a policy, once it is there, and read its parameters while a binder publishes new ones; how many were seen."""
+    cdef const char *text = name
+    cdef uint64_t size = len(name)
+    cdef uint64_t versions = 0
+    cdef uint64_t last = 0
+    cdef uint64_t turn, published
+    cdef adm_params params
+    cdef int64_t row
+    with nogil:
+        for turn in range(times):
+            row = find(arena, text, size)
+            while row < 0:
+                row = find(arena, text, size)
+            published = adm_load(&arena.row(<uint32_t>row).params)
+            if read_params(arena, published, &params) and published != last:
+                versions += 1
+                last = published
+    return versions
