@@ -11,11 +11,13 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export npm_config_cache := $(CURDIR)/.cache/npm
 
-.PHONY: help serve test lint format demo bench mutants clean
+.PHONY: help serve test soak sanitize lint format demo bench mutants clean
 
 help:
 	@echo "make serve    build, and start the admission service on $(POLICIES)"
 	@echo "make test     build, and run every test"
+	@echo "make soak     the long form of the storm, the crash sweep, the fuzzers and the models (an hour or so)"
+	@echo "make sanitize the core under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer"
 	@echo "make lint     ruff, mypy, buf"
 	@echo "make demo     five workers, one breaker, one outage: examples/storefront"
 	@echo "make bench    speed against the floor and against other libraries"
@@ -27,6 +29,12 @@ serve: $(VENV)/.server
 
 test: $(VENV)/.dev
 	$(PY) -m pytest
+
+soak: $(VENV)/.dev
+	ADMITTANCE_SOAK=1 $(PY) -m pytest -s tests/processes/test_storm.py tests/crash tests/fuzz tests/property
+
+sanitize: $(VENV)/.dev
+	$(PY) tests/sanitizers/run.py
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
