@@ -10,6 +10,7 @@ MODULES = [
     "clock",
     "arena",
     "window",
+    "buckets",
     "journal",
     "directory",
     "repair",

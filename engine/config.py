@@ -22,6 +22,7 @@ Keys = tuple[str, ...]
 _WRONG = object()
 _TOP = ("defaults", "policies")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_WORD = re.compile(r"\w+")
 _VALUE_WIDTH = 60
 
 
@@ -150,7 +151,8 @@ class _Reading:
 
     def reconcile(self, rule: type[Rule], table: _Table, values: dict[str, Any]) -> None:
         if conflict := rule.conflict(values):
-            blamed = next(name for name in reversed(table.values) if name in rule.related)
+            named = set(_WORD.findall(conflict)) & set(rule.related)
+            blamed = next(name for name in reversed(table.values) if name in named)
             keys, raw, _ = table.values[blamed]
             self.complain(keys, conflict, value=raw)
 

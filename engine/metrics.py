@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from engine.runtime import ArenaSnapshot, Engine, PolicySnapshot
 
 POLICY = ("service", "operation")
-CIRCUIT_STATES = {"closed": 0, "half_open": 1, "open": 2}
+CIRCUIT_STATES = {
+    "closed": 0,
+    "forced_closed": 0,
+    "half_open": 1,
+    "recovering": 1,
+    "open": 2,
+    "forced_open": 2,
+}
 
 
 class EngineCollector(Collector):
@@ -77,7 +84,9 @@ def _decisions(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
 
 def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
     circuits = GaugeMetricFamily(
-        "circuit_breaker_state", "0 closed, 1 half-open, 2 open.", labels=POLICY
+        "circuit_breaker_state",
+        "0 closed, 1 half-open or recovering, 2 open; a forced state counts as what it is.",
+        labels=POLICY,
     )
     in_use = GaugeMetricFamily("admittance_permits_in_use", "Permits held now.", labels=POLICY)
     limits = GaugeMetricFamily(

@@ -7,12 +7,12 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from engine.core import policy
+from engine.core import breaker, policy
 from engine.core.admit import REASONS
 from engine.core.arena import Arena
 from engine.core.guard import Guard, GuardedCoroutine
 from engine.errors import REFUSALS, Refused
-from engine.rules import PolicySpec, Rule
+from engine.rules import PolicySpec, Rule, force_ns
 
 if TYPE_CHECKING:
     from engine.runtime import Engine
@@ -60,6 +60,22 @@ class Policy(policy.Policy):
             )
         guard = GuardedCoroutine if inspect.iscoroutinefunction(plain) else Guard
         return cast(Callable[P, R], guard(self, plain))
+
+    def force_open(self, ttl: float | str) -> None:
+        """Refuse every call on the whole host for `ttl` (seconds, or "5min"; at most 30 days).
+
+        Then the circuit is half-open. Raises ValueError for a wrong `ttl`, and ArenaError where the
+        policy has no breaker.
+        """
+        breaker.force(self.arena, self.row, "forced_open", force_ns(ttl))
+
+    def force_closed(self, ttl: float | str) -> None:
+        """Let the breaker refuse nothing for `ttl` (as for `force_open`); then it is closed."""
+        breaker.force(self.arena, self.row, "forced_closed", force_ns(ttl))
+
+    def unforce(self) -> bool:
+        """End what was forced, as its time would. False where nothing was. Raises ArenaError."""
+        return breaker.unforce(self.arena, self.row)
 
     def __repr__(self) -> str:
         return f"<Policy {self.name}>"

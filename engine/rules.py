@@ -28,6 +28,10 @@ _SECOND_NS = _UNIT_NS["s"]
 _FASTEST_HZ = 10_000_000
 _LONGEST_REFILL_NS = 10 * 365 * _UNIT_NS["day"]
 _USUAL_MIN_CALLS = 20
+_USUAL_OPEN_MAX_S = 300.0
+_SHORTEST_WINDOW_S, _LONGEST_WINDOW_S = 1, 3_600
+_BUCKETS = 10
+_SHORTEST_FORCE_S, _LONGEST_FORCE_S = 0.01, 30 * 86_400
 
 
 def seconds(text: str) -> float:
@@ -53,9 +57,16 @@ def _rate(text: str) -> str:
     return text
 
 
+def _span(text: str) -> str:
+    if not _SHORTEST_WINDOW_S <= seconds(text) <= _LONGEST_WINDOW_S:
+        raise ValueError(f"{text!r} is out of range")
+    return text
+
+
 # The function after a text form's Meta reads it.
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Duration = Annotated[str, Meta(description='a duration such as "250ms" or "30s"'), seconds]
+Span = Annotated[str, Meta(description='a duration from "1s" to "1h"'), _span]
 Rate = Annotated[
     str, Meta(description=f'a rate from "1/day" to "{_FASTEST_HZ}/s" (per s, min, h or day)'), _rate
 ]
@@ -102,12 +113,17 @@ def _parameter(field: FieldInfo) -> Parameter:
     forms = {base: (meta, *readers) for base, meta, *readers in map(get_args, options)}
     text, number = forms.get(str), forms.get(int) or forms.get(float)
     numeral = "an integer" if int in forms else "a number"
+    is_duration = text is not None and text[1] is seconds
+    nouns = [text[0].description] if text else []
+    nouns += [numeral] if number and not is_duration else []
     return Parameter(
         hint=field.type,
         number_types=(int, float) if float in forms else (int,) if number else (),
         read_text=text[1] if text else None,
-        noun=text[0].description if text else numeral,
-        bounds=_bounds(number[0], _duration_text if text else "{:_}".format) if number else "",
+        noun=" or ".join(nouns),
+        bounds=_bounds(number[0], _duration_text if is_duration else "{:_}".format)
+        if number
+        else "",
         default=field.default,
     )
 
@@ -151,7 +167,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def conflict(cls, values: Mapping[str, Any]) -> str | None:  # noqa: ARG003
-        """Say how the `related` ones of `values`, each in its own range, contradict each other."""
+        """Say, naming them, how the `related` ones of `values` contradict each other."""
         return None
 
     def core(self) -> tuple[int, ...]:
@@ -160,43 +176,89 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Breaker(Rule, frozen=True, kw_only=True):
-    """Refuses while too many of the last `window` calls failed.
+    """Refuses while too many calls fail, or are slow.
 
-    A share of `failure_rate` of at least `min_calls` (default 20, or `window` where that is less)
-    opens it for `open_for` seconds. Then `probes` calls at most are let through, each for
-    `probe_timeout` seconds, and it closes when a share of `probe_success_rate` of them succeeds.
+    `window` is a number of calls, or a text such as "10s": the calls of that time, by its tenths.
+    It opens when `min_calls` (default 20, or `window` where that is less) are in it and a share of
+    `failure_rate` failed, or a share of `slow_rate` took longer than `slow_after` seconds. Instead
+    of all that, `consecutive` failures in a row open it; a success resets their count.
+
+    It stays open for `open_for` seconds, `open_backoff` times as long whenever it opens again
+    before it has recovered, up to `open_for_max` (default 5 min, or `open_for` where that is more),
+    each time give or take a share of `jitter`. Then `probes` calls at most are let through, each
+    for `probe_timeout` seconds, and it closes when a share of `probe_success_rate` of them succeeds
+    and is not slow. With a `recovery_ramp` it admits 5% of the callers in the first half of
+    that time and 25% in the second, before it has recovered.
     """
 
     kind: ClassVar[str] = "breaker"
-    related: ClassVar[tuple[str, ...]] = ("min_calls", "window")
+    related: ClassVar[tuple[str, ...]] = (
+        *("min_calls", "window", "consecutive", "slow_after"),
+        *("open_for", "open_for_max"),
+    )
 
-    window: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    window: Annotated[int, Meta(ge=1, le=10_000)] | Span = 100
+    consecutive: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     failure_rate: Fraction = 0.5
+    slow_after: Annotated[float, Meta(ge=0.001, le=3_600)] | Duration | None = None
+    slow_rate: Fraction = 0.5
     min_calls: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     open_for: Annotated[float, Meta(ge=0.01, le=86_400)] | Duration = 30.0
+    open_backoff: Annotated[float, Meta(ge=1, le=10)] = 2.0
+    open_for_max: Annotated[float, Meta(ge=0.01, le=86_400)] | Duration | None = None
+    jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     probes: Annotated[int, Meta(ge=1, le=100)] = 5
     probe_success_rate: Fraction = 0.8
     probe_timeout: Annotated[float, Meta(ge=0.01, le=3_600)] | Duration = 30.0
+    recovery_ramp: Annotated[float, Meta(ge=0.1, le=3_600)] | Duration | None = None
 
     @classmethod
     def conflict(cls, values: Mapping[str, Any]) -> str | None:
-        """Say so where `min_calls` could never be reached within `window`."""
-        min_calls, window = values["min_calls"], values["window"]
-        if min_calls is None or min_calls <= window:
-            return None
-        return f"min_calls ({min_calls}) must be at most window ({window})"
+        """Say so where `min_calls`, `slow_after` or `open_for_max` could never matter."""
+        min_calls, window, longest = values["min_calls"], values["window"], values["open_for_max"]
+        if isinstance(window, int) and min_calls is not None and min_calls > window:
+            return f"min_calls ({min_calls}) must be at most window ({window})"
+        if values["consecutive"] is not None and values["slow_after"] is not None:
+            return "slow_after cannot stand beside consecutive"
+        if longest is not None and longest < values["open_for"]:
+            least = values["open_for"]
+            return f"open_for_max ({longest:g} s) must be at least open_for ({least:g} s)"
+        return None
 
     def core(self) -> tuple[int, ...]:
-        """Return window, min_calls, failure_ppm, open_for_ns, probes, success_ppm, timeout_ns."""
+        """Return the integers of `engine.core.directory`'s breaker, in the order below.
+
+        window (calls), bucket_ns and consecutive (one of which is not 0), min_calls, failure_ppm,
+        slow_ppm, slow_after_ns (0: none is), open_for_ns, open_max_ns, backoff_milli,
+        jitter_milli, probes, probe_success_ppm, probe_timeout_ns, ramp_ns (0: none).
+        """
+        window, bucket_ns = self._window()
+        longest = max(self.open_for, _USUAL_OPEN_MAX_S)
         return (
-            self.window,
-            self.min_calls or min(_USUAL_MIN_CALLS, self.window),
+            window,
+            bucket_ns,
+            self.consecutive or 0,
+            self.min_calls or min(_USUAL_MIN_CALLS, window or _USUAL_MIN_CALLS),
             _ppm(self.failure_rate),
+            _ppm(self.slow_rate),
+            _ns(self.slow_after or 0),
             _ns(self.open_for),
+            _ns(self.open_for_max or longest),
+            _milli(self.open_backoff),
+            _milli(self.jitter),
             self.probes,
             _ppm(self.probe_success_rate),
             _ns(self.probe_timeout),
+            _ns(self.recovery_ramp or 0),
         )
+
+    def _window(self) -> tuple[int, int]:
+        """Return calls and bucket_ns, of which one is not 0, or none with `consecutive`."""
+        if self.consecutive is not None:
+            return 0, 0
+        if isinstance(self.window, int):
+            return self.window, 0
+        return 0, _ns(seconds(self.window)) // _BUCKETS
 
 
 class _Limit(Rule, frozen=True):
@@ -291,3 +353,21 @@ def _ns(duration: float | str) -> int:
 
 def _ppm(fraction: float) -> int:
     return max(1, round(fraction * 1_000_000))
+
+
+def _milli(number: float) -> int:
+    return round(number * 1_000)
+
+
+def force_ns(ttl: float | str) -> int:
+    """Return the nanoseconds for which an operator forces a state. Raises ValueError."""
+    try:
+        duration = float(seconds(ttl) if isinstance(ttl, str) else ttl)
+    except (TypeError, ValueError):
+        raise ValueError(f"ttl = {ttl!r}: must be a duration in seconds or as text") from None
+    if not _SHORTEST_FORCE_S <= duration <= _LONGEST_FORCE_S:
+        raise ValueError(
+            f"ttl = {ttl!r}: must be at least {_duration_text(_SHORTEST_FORCE_S)}"
+            f" and at most {_duration_text(_LONGEST_FORCE_S)}"
+        )
+    return _ns(duration)

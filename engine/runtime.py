@@ -20,12 +20,17 @@ UNNAMED = "~"
 
 
 class BreakerSnapshot(msgspec.Struct, frozen=True):
-    """A circuit breaker: calls and failures in its window, seconds until asking is worth it."""
+    """A circuit breaker: what its window holds, and seconds until asking is worth it.
+
+    `state` is "closed", "open", "half_open", "recovering", "forced_open" or "forced_closed".
+    `calls` and `failures` of a breaker that counts failures in a row are that count.
+    """
 
     state: str
     generation: int
     calls: int
     failures: int
+    slow: int
     retry_after: float
     opened: int
     probing: int
@@ -232,16 +237,15 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         ignored=counts["ignored"],
         void=counts["void"],
         duration_ns=counts["duration_ns"],
-        breaker=None if circuit is None else _breaker_snapshot(*circuit),
+        breaker=None if circuit is None else _breaker_snapshot(circuit),
         bulkhead=None if permits is None else BulkheadSnapshot(*permits),
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
     )
 
 
-def _breaker_snapshot(
-    state: str, generation: int, calls: int, failures: int, wait_ns: int, opened: int, probing: int
-) -> BreakerSnapshot:
-    return BreakerSnapshot(state, generation, calls, failures, wait_ns / 1e9, opened, probing)
+def _breaker_snapshot(circuit: tuple[str, int, int, int, int, int, int, int]) -> BreakerSnapshot:
+    state, generation, calls, failures, slow, wait_ns, opened, probing = circuit
+    return BreakerSnapshot(state, generation, calls, failures, slow, wait_ns / 1e9, opened, probing)
 
 
 _DEFAULTS = ("ENGINE_ARENA", "ENGINE_POLICIES")

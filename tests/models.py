@@ -95,58 +95,113 @@ class Pass:
     probe: Lease | None = None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A call that a breaker's window holds."""
+
+    when: int
+    failed: bool
+    slow: bool
+
+
 @dataclass
 class BreakerModel:
     """A state, the outcomes since it closed, and the places of a half-open generation's probes.
 
     A place is empty, has a probe out, or says how its probe ended. Nobody watches the clock: a
-    probe that expired has failed once a caller looks at its place in search of an empty one.
+    probe that expired has failed once a caller looks at its place in search of an empty one. There
+    is no jitter here.
     """
 
     window: int
+    bucket: int
+    consecutive: int
     min_calls: int
     failure_ppm: int
+    slow_ppm: int
+    slow_after: int
     open_for: int
+    open_max: int
+    backoff_milli: int
+    jitter_milli: int
     probes: int
     probe_ppm: int
     probe_timeout: int
+    ramp: int
     state: str = "closed"
     generation: int = 0
     opened: int = 0
-    rest_until: int = 0
-    outcomes: list[bool] = field(default_factory=list)
+    until: int = 0
+    asked: int = 0
+    openings: int = 0
+    opening: int | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
     places: list[Lease | str | None] = field(default_factory=list)
 
     @property
     def passes_needed(self) -> int:
         return -(-self.probes * self.probe_ppm // 1_000_000)
 
+    def shown(self, now: int) -> str:
+        """The state; one that was forced is over when its time is."""
+        self._pass_time(now)
+        return "open" if self.state == "forced_open" and now >= self.until else self.state
+
     def enter(self, now: int) -> tuple[Pass | None, int]:
         """Let a caller through, or say how long to wait."""
-        if self.state == "open" and now >= self.rest_until:
-            self._move("half_open")
-        if self.state == "closed":
+        self._pass_time(now)
+        if self.state in ("open", "forced_open") and now >= self.until:
+            self._move("half_open", now)
+        if self.state in ("closed", "forced_closed"):
             return Pass(self.generation), 0
+        if self.state == "recovering":
+            self.asked += 1
+            one_of = 20 if 2 * (self.until - now) > self.ramp else 4
+            return (Pass(self.generation), 0) if self.asked % one_of == 1 else (None, ALL_OUT_WAIT)
         if self.state == "half_open":
             if found := self._take_place(now):
                 return found, 0
             self._decide(now)
-        return None, self.rest_until - now if self.state == "open" else ALL_OUT_WAIT
+        waits = self.state in ("open", "forced_open")
+        return None, self.until - now if waits else ALL_OUT_WAIT
 
-    def report(self, given: Pass, outcome: str, now: int) -> bool:
+    def report(self, given: Pass, outcome: str, duration: int, now: int) -> bool:
         """Count an outcome; False where it is void."""
+        self._pass_time(now)
+        slow = self.slow_after != 0 and duration > self.slow_after
         if given.generation != self.generation:
             return False
         if given.probe is not None:
-            return self._report_probe(given, outcome, now)
+            return self._report_probe(given, outcome, slow, now)
         if outcome != "ignore":
-            self._record(outcome == "failure", now)
+            self._record(Outcome(now, outcome == "failure", slow), now)
         return True
 
-    def window_now(self) -> tuple[int, int]:
-        """Calls and failures among the last `window` calls."""
-        last = self.outcomes[-self.window :]
-        return len(last), sum(last)
+    def force(self, state: str, life: int, now: int) -> None:
+        self._move(state, now + life)
+
+    def unforce(self, now: int) -> bool:
+        """End what was forced; False where nothing was."""
+        shown = self.shown(now)
+        if shown == "forced_open":
+            self._move("half_open", now)
+        if shown == "forced_closed":
+            self.state = "closed"
+        return shown in ("forced_open", "forced_closed")
+
+    def window_now(self, now: int) -> tuple[int, int, int]:
+        """Calls, failures and slow calls in the window, or failures in a row."""
+        if self.consecutive:
+            ends_well = next((i for i, o in enumerate(self.outcomes[::-1]) if not o.failed), None)
+            row = len(self.outcomes) if ends_well is None else ends_well
+            return row, row, 0
+        last = self.outcomes[-self.window :] if self.window else self._in_buckets(now, 10)
+        return len(last), sum(o.failed for o in last), sum(o.slow for o in last)
+
+    def _in_buckets(self, now: int, count: int) -> list[Outcome]:
+        """The outcomes of the last `count` tenths of the window, the present one included."""
+        first = now // self.bucket - count
+        return [o for o in self.outcomes if o.when // self.bucket > first]
 
     def _take_place(self, now: int) -> Pass | None:
         for place, content in enumerate(self.places):
@@ -158,36 +213,65 @@ class BreakerModel:
                 self.places[place] = "failed"
         return None
 
-    def _report_probe(self, given: Pass, outcome: str, now: int) -> bool:
+    def _report_probe(self, given: Pass, outcome: str, slow: bool, now: int) -> bool:
         if self.places[given.place] is not given.probe:
             return False
         late = given.probe.expired(now)
-        ends = {"success": "passed", "failure": "failed", "ignore": None}
+        ends = {"success": "failed" if slow else "passed", "failure": "failed", "ignore": None}
         self.places[given.place] = "failed" if late else ends[outcome]
         self._decide(now)
         return not late
 
-    def _record(self, failed: bool, now: int) -> None:
-        self.outcomes.append(failed)
-        calls, failures = self.window_now()
-        enough = calls >= self.min_calls and failures > 0
-        if enough and failures * 1_000_000 >= self.failure_ppm * calls:
+    def _record(self, outcome: Outcome, now: int) -> None:
+        self.outcomes.append(outcome)
+        if self.state != "forced_closed" and self._trips(outcome, now):
             self._open(now)
+
+    def _trips(self, outcome: Outcome, now: int) -> bool:
+        calls, failures, slow = self.window_now(now)
+        if self.consecutive:
+            return outcome.failed and failures >= self.consecutive
+        if not (outcome.failed or outcome.slow) and not self._may_complete(now):
+            return False
+        too_many_failed = failures and failures * 1_000_000 >= self.failure_ppm * calls
+        too_many_slow = slow and slow * 1_000_000 >= self.slow_ppm * calls
+        return calls >= self.min_calls and bool(too_many_failed or too_many_slow)
+
+    def _may_complete(self, now: int) -> bool:
+        """Whether a success may be the call that completes min_calls."""
+        if self.window:
+            return len(self.outcomes) == self.min_calls
+        alike = [o for o in self._in_buckets(now, 1) if not (o.failed or o.slow)]
+        return len(alike) <= self.min_calls
 
     def _decide(self, now: int) -> None:
         if self.places.count("passed") >= self.passes_needed:
-            self._move("closed")
+            self._move("recovering" if self.ramp else "closed", now + self.ramp)
         elif self.places.count("failed") > self.probes - self.passes_needed:
             self._open(now)
 
     def _open(self, now: int) -> None:
-        self._move("open")
+        recovered = self.state == "closed" or self.opening is None
+        # By half-open two transitions lie between, three by a recovery or by force.
+        in_a_row = not recovered and self.generation + 1 - self.opening <= 3
+        self.openings = min(self.openings + 1, 255) if in_a_row else 0
+        rest = self.open_for
+        for _ in range(self.openings):
+            if rest < self.open_max:
+                rest = min(rest * self.backoff_milli // 1_000, self.open_max)
+        self._move("open", now + rest)
+        self.opening = self.generation
         self.opened += 1
-        self.rest_until = -(-(now + self.open_for) // MS) * MS
 
-    def _move(self, state: str) -> None:
+    def _pass_time(self, now: int) -> None:
+        if self.state in ("recovering", "forced_closed") and now >= self.until:
+            self.state = "closed"
+
+    def _move(self, state: str, until: int) -> None:
         self.state = state
         self.generation += 1
+        self.until = -(-until // MS) * MS
+        self.asked = 0
         self.outcomes = []
         self.places = [None] * self.probes
 
@@ -230,7 +314,7 @@ class PolicyModel:
 
     def _hand_back(self, gate: Pass | None, lease: Lease | None, now: int) -> None:
         if gate and self.breaker:
-            self.breaker.report(gate, "ignore", now)
+            self.breaker.report(gate, "ignore", 0, now)
         if lease and self.bulkhead:
             self.bulkhead.held.remove(lease)
 
@@ -240,5 +324,6 @@ class PolicyModel:
         if admission.lease and self.bulkhead:
             valid = self.bulkhead.settle(admission.lease, now)
         if admission.gate and self.breaker:
-            valid &= self.breaker.report(admission.gate, outcome, now)
+            duration = now - admission.admitted_at
+            valid &= self.breaker.report(admission.gate, outcome, duration, now)
         return valid

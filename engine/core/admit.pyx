@@ -88,7 +88,7 @@ cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept 
     if given.permit.word:
         bulkhead_settle(given.permit.cell, given.permit.word)
     if given.gate.probe:
-        breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, now_ns)
+        breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, 0, now_ns)
 
 
 cdef void hand_back(adm_view *view, const verdict *given, uint32_t cost, int64_t now_ns) noexcept nogil:

@@ -1,13 +1,16 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from engine.core.arena cimport Arena
 from engine.core.view cimport adm_view
-
 
 
 cdef enum:
     CLOSED = 0
     OPEN = 1
     HALF_OPEN = 2
+    RECOVERING = 3
+    FORCED_OPEN = 4
+    FORCED_CLOSED = 5
 
 cdef enum outcome:
     SUCCESS = 1
@@ -25,6 +28,13 @@ ctypedef struct pass_:
 
 cdef bint breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil
 cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint64_t probe, outcome how,
-                        int64_t now_ns) noexcept nogil
+                        int64_t duration_ns, int64_t now_ns) noexcept nogil
 cdef bint breaker_would_refuse(adm_view *view, int64_t now_ns, int64_t *wait_ns) noexcept nogil
 cdef uint64_t breaker_probe_held(adm_view *view, uint32_t cell, uint32_t generation, uint32_t owner) noexcept nogil
+
+
+cdef class CircuitBreaker:
+    cdef readonly Arena arena
+    cdef readonly uint32_t row
+
+    cdef bint _settle_probe(self, adm_view *view, uint64_t seen, outcome how, int64_t now_ns)

@@ -11,8 +11,8 @@ one store of `params`:
 
 A published block never changes, so whoever has read that word sees one version from start to end. A binder keeps every slot:
 levels, windows, open timers and permits outlive any change of parameters, also one that takes a rule out of force. What has
-to grow does so without moving a permit: cells by segments, a window by a copy of its outcomes. The version is
-only compared for equality with the one before it.
+to grow does so without moving a permit: cells by segments, a window by a copy of its outcomes. Another kind of window
+starts empty, or with what it held when it was last in force. The version is only compared for equality with the one before it.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -20,14 +20,14 @@ from libc.string cimport memcmp, memcpy, memset
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_publish, adm_word
+from engine.core.buckets cimport buckets_copy
 from engine.core.cells cimport cells_total
 from engine.core.clock cimport clock_ns
 from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.layout cimport (
-    ADM_CELLS_MAX, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NAME_MAX, ADM_RETIRED,
-    ADM_ROWS_MAX, ADM_SEGMENTS,
-    adm_breaker, adm_breaker_params, adm_bulkhead_params, adm_cells, adm_limiter, adm_limiter_params, adm_params,
-    adm_row,
+    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
+    ADM_NAME_MAX, ADM_RETIRED, ADM_ROWS_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_bulkhead_params,
+    adm_cells, adm_limiter, adm_limiter_params, adm_params, adm_row,
 )
 from engine.core.siphash cimport siphash
 from engine.core.window cimport CHUNK, CHUNKS_MIN, window_chunks, window_copy
@@ -36,6 +36,7 @@ from engine.core.arena import ArenaError
 
 cdef uint64_t OFFSET_MASK = (<uint64_t>1 << 40) - 1
 cdef uint32_t CELLS_A_LINE = 8
+cdef uint64_t BUCKETS_BYTES = ADM_BUCKETS * ADM_CLASSES * sizeof(adm_word)
 
 
 cdef uint64_t _hash(Arena arena, const char *name, uint64_t size) noexcept nogil:
@@ -93,14 +94,28 @@ cdef bint _cells_fit(Arena arena, const adm_cells *described) noexcept nogil:
     return True
 
 
+cdef bint _window_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:
+    """Whether one kind of window is in force, and those that have words have them in the heap."""
+    if (breaker.window != 0) + (breaker.bucket_ns > 0) + (breaker.consecutive != 0) != 1:
+        return False
+    if breaker.buckets_at and arena.at(breaker.buckets_at, BUCKETS_BYTES) == NULL or breaker.bucket_ns < 0:
+        return False
+    if breaker.chunks and (breaker.chunks < <uint32_t>CHUNKS_MIN or breaker.chunks & (breaker.chunks - 1) != 0 or
+                           arena.at(breaker.window_at, breaker.chunks * sizeof(adm_word)) == NULL):
+        return False
+    if breaker.window and (breaker.chunks == 0 or (<uint64_t>breaker.chunks - 1) * CHUNK < breaker.window):
+        return False
+    return breaker.bucket_ns == 0 or breaker.buckets_at != 0
+
+
 cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:
     if breaker.slot == 0:
         return True
     return (arena.at(breaker.slot, sizeof(adm_breaker)) != NULL
-            and breaker.chunks >= <uint32_t>CHUNKS_MIN and breaker.chunks & (breaker.chunks - 1) == 0
-            and arena.at(breaker.window_at, breaker.chunks * sizeof(adm_word)) != NULL
+            and _window_fits(arena, breaker)
             and 1 <= breaker.probe_passes <= breaker.probes <= cells_total(breaker.probe_cells.ends)
-            and breaker.window >= 1 and (<uint64_t>breaker.chunks - 1) * CHUNK >= breaker.window)
+            and breaker.open_for_ns >= 0 and breaker.open_max_ns >= 0 and breaker.backoff_milli <= 10000
+            and breaker.jitter_milli <= 500)
 
 
 cdef bint _fits(Arena arena, const adm_params *params) noexcept nogil:
@@ -139,15 +154,20 @@ cdef _set_bulkhead(Arena arena, adm_params *params, tuple values):
 
 cdef _set_breaker(Arena arena, adm_params *params, tuple values):
     cdef adm_breaker_params *breaker = &params.breaker
+    cdef int64_t bucket_ns = breaker.bucket_ns
     cdef uint64_t pass_ppm
     params.rules |= ADM_HAS_BREAKER
-    (breaker.window, breaker.min_calls, breaker.failure_ppm, breaker.open_for_ns, breaker.probes, pass_ppm,
-     breaker.probe_timeout_ns) = values
+    (breaker.window, breaker.bucket_ns, breaker.consecutive, breaker.min_calls, breaker.failure_ppm, breaker.slow_ppm,
+     breaker.slow_after_ns, breaker.open_for_ns, breaker.open_max_ns, breaker.backoff_milli, breaker.jitter_milli,
+     breaker.probes, pass_ppm, breaker.probe_timeout_ns, breaker.ramp_ns) = values
     breaker.probe_passes = <uint32_t>((breaker.probes * pass_ppm + 999999) // 1000000)
     if breaker.slot == 0:
         breaker.slot = arena.allot(sizeof(adm_breaker))
     _grow(arena, &breaker.probe_cells, breaker.probes)
-    _widen(arena, breaker)
+    if breaker.window:
+        _widen(arena, breaker)
+    if breaker.bucket_ns and breaker.bucket_ns != bucket_ns:
+        _recut(arena, breaker, bucket_ns)
 
 
 cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
@@ -178,6 +198,15 @@ cdef _widen(Arena arena, adm_breaker_params *breaker):
                     breaker.chunks, <adm_word *>(arena.base + window_at), chunks)
     breaker.window_at = window_at
     breaker.chunks = chunks
+
+
+cdef _recut(Arena arena, adm_breaker_params *breaker, int64_t old_bucket_ns):
+    """Make buckets of another length, with what those before it hold."""
+    cdef uint64_t buckets_at = arena.allot(BUCKETS_BYTES)
+    if old_bucket_ns:
+        buckets_copy(<adm_word *>(arena.base + breaker.buckets_at), old_bucket_ns, <adm_word *>(arena.base + buckets_at),
+                     breaker.bucket_ns, clock_ns(&arena.time))
+    breaker.buckets_at = buckets_at
 
 
 cdef _change(Arena arena, rules, adm_params *params):

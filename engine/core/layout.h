@@ -118,17 +118,29 @@ typedef struct adm_bulkhead_params {
 
 typedef struct adm_breaker_params {
     uint64_t slot;              /* offset of an adm_breaker */
-    uint64_t window_at;         /* offset of the words[chunks] of the window */
+    uint64_t window_at;         /* offset of the words[chunks] of a window by count; zero: never had one */
+    uint64_t buckets_at;        /* offset of the words[ADM_BUCKETS][ADM_CLASSES] of a window by time; zero: never had one */
     adm_cells probe_cells;
     uint32_t chunks;            /* a power of two with room for `window` */
-    uint32_t window;            /* calls */
-    uint32_t min_calls;         /* calls before the rate counts */
+    uint32_t window;            /* calls; zero: the window is not by count */
+    int64_t bucket_ns;          /* a tenth of the window; zero: the window is not by time */
+    uint32_t consecutive;       /* failures in a row that trip; zero: a window is judged */
+    uint32_t min_calls;         /* calls before a rate counts */
     uint32_t failure_ppm;       /* failures per million calls that trip */
+    uint32_t slow_ppm;          /* slow calls per million calls that trip */
+    int64_t slow_after_ns;      /* a longer call is slow; zero: none is */
+    int64_t open_for_ns;        /* rest before the first probe */
+    int64_t open_max_ns;        /* the longest rest, jitter apart */
+    uint32_t backoff_milli;     /* thousandths of the rest before that the next one lasts */
+    uint32_t jitter_milli;      /* thousandths by which a rest is longer or shorter */
     uint32_t probes;            /* permits of one half-open generation */
     uint32_t probe_passes;      /* successes among `probes` that close */
-    int64_t open_for_ns;        /* rest before the first probe */
     int64_t probe_timeout_ns;   /* life of a probe */
+    int64_t ramp_ns;            /* from half-open to all callers; zero: at once */
 } adm_breaker_params;
+
+#define ADM_BUCKETS 10                      /* of a window by time */
+#define ADM_CLASSES 4                       /* of calls: failed or not, slow or not */
 
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
@@ -148,8 +160,11 @@ typedef struct adm_limiter {
 
 typedef struct adm_breaker {
     _Alignas(ADM_LINE)
-    adm_word state;             /* callers by CAS; state 2 | generation 24 | time 38 ms; zero: closed */
+    adm_word state;             /* callers by CAS; state 3 | generation 24 | time 37 ms; zero: closed */
     adm_word cursor;            /* callers by CAS; generation 24 | chunk number 40 of the window */
+    adm_word run;               /* callers by CAS; generation 24 | failures in a row 40 */
+    adm_word asked;             /* callers by CAS; generation 24 | callers 40 since it began to recover */
+    adm_word openings;          /* who opens it, before; generation 24 | openings since a recovery, the first apart 8 */
     adm_word opened;            /* who opened it; times it opened */
 } adm_breaker;
 
@@ -235,7 +250,8 @@ static inline uint64_t adm_layout_hash(void)
         sizeof(adm_event), sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
         offsetof(adm_header, state), offsetof(adm_header, clock), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
-        offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), sizeof(adm_meter),
+        offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), offsetof(adm_breaker, opened),
+        offsetof(adm_breaker_params, probes), ADM_BUCKETS, ADM_CLASSES, sizeof(adm_meter),
         offsetof(adm_meter, counts),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;

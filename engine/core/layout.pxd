@@ -88,15 +88,28 @@ cdef extern from "layout.h" nogil:
     ctypedef struct adm_breaker_params:
         uint64_t slot
         uint64_t window_at
+        uint64_t buckets_at
         adm_cells probe_cells
         uint32_t chunks
         uint32_t window
+        int64_t bucket_ns
+        uint32_t consecutive
         uint32_t min_calls
         uint32_t failure_ppm
+        uint32_t slow_ppm
+        int64_t slow_after_ns
+        int64_t open_for_ns
+        int64_t open_max_ns
+        uint32_t backoff_milli
+        uint32_t jitter_milli
         uint32_t probes
         uint32_t probe_passes
-        int64_t open_for_ns
         int64_t probe_timeout_ns
+        int64_t ramp_ns
+
+    enum:
+        ADM_BUCKETS
+        ADM_CLASSES
 
     ctypedef struct adm_params:
         uint32_t rules
@@ -110,6 +123,9 @@ cdef extern from "layout.h" nogil:
     ctypedef struct adm_breaker:
         adm_word state
         adm_word cursor
+        adm_word run
+        adm_word asked
+        adm_word openings
         adm_word opened
 
     const uint32_t ADM_JOURNAL_MAX

@@ -16,7 +16,7 @@ ctypedef struct stay:
 cdef class Policy:
     cdef readonly Arena arena
     cdef readonly str name
-    cdef uint32_t row
+    cdef readonly uint32_t row
     cdef Permit nothing_to_report
     cdef Permit lone        # of the `with` block that was entered while none was open
     cdef list held          # of those entered since

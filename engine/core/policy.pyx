@@ -224,7 +224,8 @@ cdef class Policy:
         if view == NULL:
             return False
         if inside.gate.admitted and view.params.rules & ADM_HAS_BREAKER:
-            valid &= breaker_leave(view, inside.gate.generation, inside.gate.cell, inside.gate.probe, how, now_ns)
+            valid &= breaker_leave(view, inside.gate.generation, inside.gate.cell, inside.gate.probe, how,
+                                   now_ns - inside.start_ns, now_ns)
         count_outcome(view, valid, how, now_ns - inside.start_ns)
         return valid
 

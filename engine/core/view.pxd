@@ -16,7 +16,9 @@ ctypedef struct adm_view:
     adm_meter *meter        # this process's
     adm_limiter *limiter
     adm_breaker *breaker
-    adm_word *window
+    adm_word *window        # of the breaker, by count
+    adm_word *buckets       # of the breaker, by time
+    const uint64_t *secret  # of the arena, for the jitter
     cells permits
     cells probes
     adm_word hint           # where this process looks first for a free permit

@@ -30,6 +30,8 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
     if params.rules & ADM_HAS_BREAKER:
         view.breaker = <adm_breaker *>(arena.base + params.breaker.slot)
         view.window = <adm_word *>(arena.base + params.breaker.window_at)
+        view.buckets = <adm_word *>(arena.base + params.breaker.buckets_at)
+        view.secret = arena.header.secret
         view.probes = cells_of(arena.base, &params.breaker.probe_cells)
 
 

@@ -6,6 +6,7 @@ from engine.core.atomic cimport adm_word
 ctypedef struct tally:
     uint32_t calls
     uint32_t failures
+    uint32_t slow
 
 
 cdef enum:
@@ -22,7 +23,7 @@ cdef inline uint32_t window_chunks(uint32_t window) noexcept nogil:
 
 
 cdef uint64_t window_append(adm_word *cursor, adm_word *chunks, uint32_t count, uint32_t generation,
-                            bint failed) noexcept nogil
+                            bint failed, bint slow) noexcept nogil
 cdef tally window_tally(adm_word *cursor, adm_word *chunks, uint32_t count, uint32_t generation,
                         uint32_t window) noexcept nogil
 cdef void window_copy(const adm_word *cursor, const adm_word *old, uint32_t old_count, adm_word *new,

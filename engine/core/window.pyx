@@ -1,4 +1,4 @@
-"""Sliding counts: the outcomes of the last calls of one generation, exact, one compare-and-swap a call.
+"""A window by count: the outcomes of the last calls of one generation, exact, one compare-and-swap a call.
 
 The outcomes lie in a ring of chunks. A chunk is one word of up to 15 outcomes that says itself what it holds:
 
@@ -23,7 +23,7 @@ next moves it on.
 
 Approximate: a tally that is overtaken by other recorders eight times in a row takes what it saw last. A recorder that sleeps between its look
 and its swap for a multiple of 64 laps, and finds the very same word, writes an outcome where an old one was. A recorder that looks at a
-window just when it is moved to a larger ring may lose its outcome. The slow plane is kept for slow-call rates.
+window just when it is moved to a larger ring may lose its outcome.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -73,8 +73,9 @@ cdef inline uint32_t _fill(uint64_t chunk) noexcept nogil:
 
 
 cdef uint64_t window_append(adm_word *cursor, adm_word *chunks, uint32_t count, uint32_t generation,
-                            bint failed) noexcept nogil:
+                            bint failed, bint slow) noexcept nogil:
     """Record one outcome of `generation`. How many it has had so far, or zero where it is over."""
+    cdef uint64_t outcome = (<uint64_t>slow << CHUNK) | failed
     cdef uint64_t at, stamp, seen
     cdef uint32_t index
     while True:
@@ -90,17 +91,17 @@ cdef uint64_t window_append(adm_word *cursor, adm_word *chunks, uint32_t count, 
         if adm_load(cursor) != at:      # else `seen` is of this chunk or an older one
             continue
         if not _is(seen, stamp):
-            if adm_cas(&chunks[index], seen, stamp | (<uint64_t>1 << 30) | failed):
+            if adm_cas(&chunks[index], seen, stamp | (<uint64_t>1 << 30) | outcome):
                 return _begun(at) * CHUNK + 1
         elif _fill(seen) == CHUNK:
             adm_cas(cursor, at, at + 1)
-        elif adm_cas(&chunks[index], seen, (seen + (<uint64_t>1 << 30)) | (<uint64_t>failed << _fill(seen))):
+        elif adm_cas(&chunks[index], seen, (seen + (<uint64_t>1 << 30)) | (outcome << _fill(seen))):
             return _begun(at) * CHUNK + _fill(seen) + 1
 
 
-cdef inline uint32_t _youngest(uint64_t chunk, uint32_t wanted) noexcept nogil:
-    """Failures among the last `wanted` outcomes of a chunk."""
-    return adm_ones((chunk & PLANE) >> (_fill(chunk) - wanted))
+cdef inline uint32_t _youngest(uint64_t plane, uint32_t older) noexcept nogil:
+    """Marks of a plane, without its `older` first ones."""
+    return adm_ones((plane & PLANE) >> older)
 
 
 cdef void _walk(uint64_t at, const adm_word *chunks, uint32_t count, uint32_t window, tally *found) noexcept nogil:
@@ -108,8 +109,7 @@ cdef void _walk(uint64_t at, const adm_word *chunks, uint32_t count, uint32_t wi
     cdef uint64_t begun = _begun(at)
     cdef uint64_t back, chunk
     cdef uint32_t wanted
-    found.calls = 0
-    found.failures = 0
+    memset(found, 0, sizeof(tally))
     for back in range(count):
         if back > begun or found.calls == window:
             break
@@ -117,12 +117,13 @@ cdef void _walk(uint64_t at, const adm_word *chunks, uint32_t count, uint32_t wi
         if _is(chunk, _stamp(_generation(at), begun - back, count)):
             wanted = min(_fill(chunk), window - found.calls)
             found.calls += wanted
-            found.failures += _youngest(chunk, wanted)
+            found.failures += _youngest(chunk, _fill(chunk) - wanted)
+            found.slow += _youngest(chunk >> CHUNK, _fill(chunk) - wanted)
 
 
 cdef tally window_tally(adm_word *cursor, adm_word *chunks, uint32_t count, uint32_t generation,
                         uint32_t window) noexcept nogil:
-    """Calls and failures among the last `window` outcomes of `generation`."""
+    """Calls, failures and slow calls among the last `window` outcomes of `generation`."""
     cdef uint64_t at, filling
     cdef int attempt
     cdef tally found

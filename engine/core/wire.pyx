@@ -239,6 +239,7 @@ cdef uint64_t _report(Arena arena, const statement *said, int64_t now_ns, token 
     """The ReportResult of one statement; an extension leaves the new permit in `permit`."""
     cdef adm_word *cell
     cdef adm_view *view
+    cdef int64_t duration_ns = _duration_ns(said.duration_us)
     cdef bint valid
     if not token_read(arena.header.secret, said.permit, said.permit_bytes, permit):
         return VOID
@@ -253,8 +254,8 @@ cdef uint64_t _report(Arena arena, const statement *said, int64_t now_ns, token 
     valid = bulkhead_settle_in_time(cell, permit.word, now_ns)
     if view == NULL:
         return VOID
-    valid = valid and _report_to_breaker(view, permit, <outcome>said.outcome, now_ns)
-    count_outcome(view, valid, <outcome>said.outcome, _duration_ns(said.duration_us))
+    valid = valid and _report_to_breaker(view, permit, <outcome>said.outcome, duration_ns, now_ns)
+    count_outcome(view, valid, <outcome>said.outcome, duration_ns)
     return SETTLED if valid else VOID
 
 
@@ -263,7 +264,8 @@ cdef int64_t _duration_ns(uint64_t duration_us) noexcept nogil:
     return <int64_t>min(duration_us, <uint64_t>86400000000) * 1000
 
 
-cdef bint _report_to_breaker(adm_view *view, const token *permit, outcome how, int64_t now_ns) noexcept nogil:
+cdef bint _report_to_breaker(adm_view *view, const token *permit, outcome how, int64_t duration_ns,
+                             int64_t now_ns) noexcept nogil:
     cdef uint64_t probe = 0
     if not view.params.rules & ADM_HAS_BREAKER:
         return True
@@ -271,7 +273,7 @@ cdef bint _report_to_breaker(adm_view *view, const token *permit, outcome how, i
         probe = breaker_probe_held(view, permit.probe - 1, permit.generation, ADM_REMOTE_OWNER)
         if probe == 0:
             return False
-    return breaker_leave(view, permit.generation, permit.probe - 1, probe, how, now_ns)
+    return breaker_leave(view, permit.generation, permit.probe - 1, probe, how, duration_ns, now_ns)
 
 
 cdef uint64_t _extend(adm_word *cell, uint64_t extend_ms, int64_t now_ns, token *permit) noexcept nogil:

@@ -12,7 +12,8 @@ PROBES = 3
 
 def open_circuit(engine: Engine, **parameters: Any) -> Policy:
     """A breaker that two failures have opened, for 50 ms."""
-    rule = rules.Breaker(window=10, min_calls=2, open_for=0.05, probes=PROBES, **parameters)
+    usual = {"window": 10, "min_calls": 2, "open_for": 0.05, "open_backoff": 1, "probes": PROBES}
+    rule = rules.Breaker(**usual | parameters)
     circuit = Policy("circuit/shared", rule, engine=engine)
     for permit in [circuit.try_acquire() for _ in range(2)]:
         assert permit.failure()

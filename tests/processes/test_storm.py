@@ -25,6 +25,7 @@ def storm_rules(limit: int = LIMIT, window: int = 10) -> PolicySet:
             window=window,
             min_calls=4,
             open_for=0.05,
+            open_for_max=0.1,
             probes=3,
             probe_success_rate=1.0,
             probe_timeout=0.2,

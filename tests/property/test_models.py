@@ -46,14 +46,27 @@ RATES = st.sampled_from(("1/s", "3/s", "7/s", "1000/s", "10000000/s", "100/min",
 OUTCOMES = ("success", "failure", "ignore")
 
 
+LIVES = st.sampled_from((0.01, 1, "5s", 30)) | st.floats(0.01, 60.0)
+
+
 @st.composite
 def breakers(draw: st.DrawFn) -> rules.Breaker:
-    window = draw(WINDOWS)
+    window = draw(WINDOWS | st.sampled_from(("1s", "2500ms", "10s", "1min", "1h")))
+    consecutive = draw(st.none() | st.none() | st.integers(1, 9))
+    most = window if isinstance(window, int) else 60
+    open_for = draw(SECONDS)
     return rules.Breaker(
         window=window,
-        min_calls=draw(st.integers(1, min(window, 30)) | st.integers(1, window)),
+        consecutive=consecutive,
+        min_calls=draw(st.integers(1, min(most, 30)) | st.integers(1, most)),
         failure_rate=draw(SHARES),
-        open_for=draw(SECONDS),
+        slow_after=None if consecutive else draw(st.none() | SECONDS),
+        slow_rate=draw(SHARES),
+        open_for=open_for,
+        open_backoff=draw(st.sampled_from((1, 1.5, 2.0, 10)) | st.floats(1, 10)),
+        open_for_max=draw(st.none() | st.just(open_for) | st.floats(20.0, 300.0)),
+        jitter=0,
+        recovery_ramp=draw(st.none() | st.floats(0.1, 20.0)),
         probes=draw(st.integers(1, 9) | st.just(100)),
         probe_success_rate=draw(SHARES),
         probe_timeout=draw(SECONDS),
@@ -107,10 +120,10 @@ class PolicyMachine(RuleBasedStateMachine):
         self.now += step
         self.clock.advance(step / NS)
 
-    @precondition(lambda self: self.model.breaker and self.model.breaker.state == "open")
+    @precondition(lambda self: self.model.breaker and self.model.breaker.until > self.now)
     @rule(distance=st.integers(-1, 1))
-    def advance_to_the_end_of_the_rest(self, distance: int) -> None:
-        self.advance(max(0, self.model.breaker.rest_until - self.now + distance))
+    def advance_to_the_end_of_a_state(self, distance: int) -> None:
+        self.advance(max(0, self.model.breaker.until - self.now + distance))
 
     @precondition(lambda self: any(self._ticks()))
     @rule(data=st.data(), distance=st.integers(-1, 1))
@@ -152,6 +165,17 @@ class PolicyMachine(RuleBasedStateMachine):
         del permit
         self._count(self.model.report(admission, "ignore", self.now), "ignore")
 
+    @precondition(lambda self: self.model.breaker)
+    @rule(state=st.sampled_from(("open", "closed")), ttl=LIVES)
+    def force(self, state: str, ttl: float | str) -> None:
+        getattr(self.policy, f"force_{state}")(ttl)
+        self.model.breaker.force(f"forced_{state}", rules.force_ns(ttl), self.now)
+
+    @precondition(lambda self: self.model.breaker)
+    @rule()
+    def unforce(self) -> None:
+        assert self.policy.unforce() == self.model.breaker.unforce(self.now)
+
     @invariant()
     def looks_alike(self) -> None:
         if not hasattr(self, "model"):
@@ -164,9 +188,8 @@ class PolicyMachine(RuleBasedStateMachine):
             assert seen.bulkhead.in_use == model.in_use(self.now)
         if model := self.model.breaker:
             circuit = seen.breaker
-            calls, failures = model.window_now() if model.state == "closed" else (0, 0)
-            assert (circuit.state, circuit.generation) == (model.state, model.generation)
-            assert (circuit.calls, circuit.failures) == (calls, failures)
+            assert (circuit.state, circuit.generation) == (model.shown(self.now), model.generation)
+            assert (circuit.calls, circuit.failures, circuit.slow) == model.window_now(self.now)
             assert circuit.opened == model.opened
 
     @invariant()

@@ -262,7 +262,7 @@ def test_apply_loses_no_permit_when_the_limit_changes(
 
 
 def test_apply_keeps_the_circuit_open(private: Engine, clock: ManualClock) -> None:
-    private.apply(policy_set(pay=(rules.Breaker(window=10, min_calls=2, open_for=10),)))
+    private.apply(policy_set(pay=(rules.Breaker(window=10, min_calls=2, open_for=10, jitter=0),)))
     pay = private.policy("shop/pay")
     for _ in range(2):
         pay.try_acquire().failure()
@@ -283,6 +283,28 @@ def test_apply_keeps_the_window_when_other_parameters_change(private: Engine) ->
     assert (breaker.calls, breaker.failures, breaker.state) == (4, 4, "closed")
     pay.try_acquire().failure()
     assert private.snapshot().policies[0].breaker.state == "open"
+
+
+def test_apply_keeps_a_window_by_time_when_its_length_changes(
+    private: Engine, clock: ManualClock
+) -> None:
+    def seen(window: int | str) -> tuple[int, int]:
+        private.apply(policy_set(pay=(rules.Breaker(window=window, min_calls=9),)))
+        breaker = private.snapshot().policies[0].breaker
+        return breaker.calls, breaker.failures
+
+    assert seen("10s") == (0, 0)
+    pay = private.policy("shop/pay")
+    for _ in range(3):
+        pay.try_acquire().failure()
+        pay.try_acquire().success()
+        clock.advance(2)
+    assert seen("1min") == (6, 3)
+    clock.advance(10)
+    assert seen("2s") == (0, 0)
+    pay.try_acquire().failure()
+    assert seen("10s") == (1, 1)
+    assert seen(5) == (0, 0)
 
 
 @pytest.mark.parametrize("change", [{"window": 11}, {"window": 9}, {"window": 100}, {"probes": 9}])

@@ -189,7 +189,9 @@ def test_refusal_takes_no_probe_when_a_later_rule_refuses(
 ) -> None:
     policy = Policy(
         "order/probes",
-        rules.Breaker(window=4, min_calls=1, open_for=1, probes=2, probe_success_rate=1.0),
+        rules.Breaker(
+            window=4, min_calls=1, open_for=1, jitter=0, probes=2, probe_success_rate=1.0
+        ),
         rules.Bulkhead(1),
         rules.RateLimit("1/day", burst=3),
         engine=private,
@@ -304,7 +306,7 @@ def test_refused_coroutine_forms_raise_and_run_nothing(
 
 def test_each_reason_raises_its_own_error(private: Engine, clock: ManualClock) -> None:
     rate = Policy("rate/one", rules.RateLimit("1/s"), engine=private)
-    circuit = Policy("circuit/one", rules.Breaker(window=1, open_for=5), engine=private)
+    circuit = Policy("circuit/one", rules.Breaker(window=1, open_for=5, jitter=0), engine=private)
     rate.acquire_or_raise()
     circuit.acquire_or_raise().failure()
     clock.advance(0.5)

@@ -15,16 +15,22 @@ from engine.rules import (
     PolicySpec,
     RateLimit,
     Rule,
+    force_ns,
     parameters,
     seconds,
 )
 
+MIN_CALLS, FAILURE_PPM, OPEN_MAX = 3, 4, 8  # places in Breaker.core()
 TEN_YEARS_S = 10 * 365 * 86_400
 UNIT_S = {"s": 1, "min": 60, "h": 3_600, "day": 86_400}
 
 
 def test_defaults_are_those_of_the_design() -> None:
-    assert Breaker().core() == (100, 20, 500_000, 30 * 10**9, 5, 800_000, 30 * 10**9)
+    assert Breaker().core() == (
+        *(100, 0, 0, 20, 500_000, 500_000, 0),
+        *(30 * 10**9, 300 * 10**9, 2_000, 100),
+        *(5, 800_000, 30 * 10**9, 0),
+    )
     assert Bulkhead(32).core() == (32, 0)
     assert RateLimit("100/s").core() == (10_000_000, 100)
 
@@ -63,6 +69,14 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
     ("rule", "parameter", "low", "high", "beyond"),
     [
         (Breaker, "window", 1, 10_000, [0, 10_001, -1]),
+        (Breaker, "window", "1s", "1h", ["999ms", "61min", "0s"]),
+        (Breaker, "consecutive", 1, 10_000, [0, 10_001]),
+        (Breaker, "slow_after", 0.001, 3_600, [0, "0ms", 3_601]),
+        (Breaker, "slow_rate", 1e-6, 1, [0, 1.1]),
+        (Breaker, "open_backoff", 1, 10, [0.9, 10.1]),
+        (Breaker, "open_for_max", 30, 86_400, ["25h", 0]),
+        (Breaker, "jitter", 0, 0.5, [-0.1, 0.51]),
+        (Breaker, "recovery_ramp", 0.1, 3_600, [0, "99ms", 3_601]),
         (Breaker, "failure_rate", 1e-6, 1, [0, 1.000001, float("nan"), float("inf")]),
         (Breaker, "min_calls", 1, 100, [0, 10_001]),
         (Breaker, "open_for", 0.01, 86_400, [0.0099, 86_401, "9ms", "25h", float("nan")]),
@@ -139,14 +153,48 @@ def test_rule_stays_as_it_is_when_assigned_to() -> None:
 
 
 def test_min_calls_is_refused_when_above_window() -> None:
-    assert Breaker(window=10, min_calls=10).core()[1] == 10
+    assert Breaker(window=10, min_calls=10).core()[MIN_CALLS] == 10
     with pytest.raises(ValueError, match=r"min_calls \(11\) must be at most window \(10\)"):
         Breaker(window=10, min_calls=11)
 
 
 def test_min_calls_follows_window_when_not_given() -> None:
-    assert Breaker(window=5).core()[1] == 5
-    assert Breaker(window=10_000).core()[1] == 20
+    assert Breaker(window=5).core()[MIN_CALLS] == 5
+    assert Breaker(window=10_000).core()[MIN_CALLS] == 20
+    assert Breaker(window="10s").core()[MIN_CALLS] == 20
+
+
+def test_window_is_by_time_when_it_is_text() -> None:
+    assert Breaker(window="1s").core()[:3] == (0, 100_000_000, 0)
+    assert Breaker(window="60min").core()[:3] == (0, 360 * 10**9, 0)
+
+
+def test_window_gives_way_when_failures_in_a_row_are_counted() -> None:
+    assert Breaker(window="1s", consecutive=5).core()[:3] == (0, 0, 5)
+
+
+def test_slow_after_is_refused_when_failures_in_a_row_are_counted() -> None:
+    with pytest.raises(ValueError, match="slow_after cannot stand beside consecutive"):
+        Breaker(consecutive=5, slow_after=1)
+
+
+def test_longest_rest_is_never_under_the_first() -> None:
+    assert Breaker(open_for=1).core()[OPEN_MAX] == 300 * 10**9
+    assert Breaker(open_for="1h").core()[OPEN_MAX] == 3_600 * 10**9
+    assert Breaker(open_for=1, open_for_max="1s").core()[OPEN_MAX] == 10**9
+    with pytest.raises(ValueError, match=r"open_for_max \(0.5 s\) must be at least open_for \(1 s"):
+        Breaker(open_for=1, open_for_max=0.5)
+
+
+@pytest.mark.parametrize("ttl", [0.01, 60, "5min", 30 * 86_400])
+def test_time_to_live_is_accepted_inside_its_range(ttl: float | str) -> None:
+    assert force_ns(ttl) == round((300 if ttl == "5min" else float(ttl)) * 10**9)
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 0.009, 2_592_001, float("nan"), "5", None, [], "1000h"])
+def test_time_to_live_is_refused_outside_its_range(ttl: Any) -> None:
+    with pytest.raises(ValueError, match=r"ttl = .*: must be"):
+        force_ns(ttl)
 
 
 def test_burst_is_refused_when_it_refills_for_more_than_ten_years() -> None:
@@ -156,7 +204,7 @@ def test_burst_is_refused_when_it_refills_for_more_than_ten_years() -> None:
 
 
 def test_tiny_share_stays_above_zero_in_the_core() -> None:
-    assert Breaker(failure_rate=1e-300).core()[2] == 1
+    assert Breaker(failure_rate=1e-300).core()[FAILURE_PPM] == 1
 
 
 @given(st.integers(1, 10_000_000), st.sampled_from(list(UNIT_S)), st.integers(1, 1_000_000_000))

@@ -24,7 +24,7 @@ def served(private: Engine) -> Engine:
         "pool/two": (rules.Bulkhead(2),),
         "pool/hold": (rules.Bulkhead(1, hold=5.0),),
         "rate/five": (rules.RateLimit("1/s", burst=5),),
-        "circuit/one": (rules.Breaker(window=4, min_calls=2, open_for=10, probes=2),),
+        "circuit/one": (rules.Breaker(window=4, min_calls=2, open_for=10, jitter=0, probes=2),),
         "shop/all": (rules.Breaker(), rules.Bulkhead(8), rules.RateLimit("1/s", burst=100)),
     }
     specs = {name: PolicySpec(name, chosen) for name, chosen in policies.items()}
