@@ -17,18 +17,37 @@ LIMIT = 4
 PROBES = 3
 BURST = 20
 OPEN_FOR_S = 1.0
+RAMP_S = 4.0
 PROBE_S = 5.0
 CIRCUIT = rules.Breaker(
     window=20,
     min_calls=2,
     open_for=OPEN_FOR_S,
+    jitter=0,
     probes=PROBES,
     probe_success_rate=0.6,
     probe_timeout=PROBE_S,
 )
+TIMED_CIRCUIT = rules.Breaker(
+    window="10s",
+    min_calls=2,
+    slow_after=1,
+    open_for=OPEN_FOR_S,
+    jitter=0.05,
+    probes=1,
+    recovery_ramp=RAMP_S,
+)
+RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
-ALL, GATE, POOL, RATE = "all", "gate", "pool", "rate"
-POLICIES = {ALL: RULES, GATE: (CIRCUIT,), POOL: (rules.Bulkhead(LIMIT),), RATE: (RULES[2],)}
+ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
+POLICIES = {
+    ALL: RULES,
+    GATE: (CIRCUIT,),
+    POOL: (rules.Bulkhead(LIMIT),),
+    RATE: (RULES[2],),
+    TIMED: (TIMED_CIRCUIT,),
+    RUN: (RUN_CIRCUIT,),
+}
 
 Operation = Callable[[], Any]
 
@@ -60,6 +79,11 @@ class World:
         self.open(name)
         self.clock.advance(OPEN_FOR_S + 0.1)
         self.eng.policy(name).try_acquire().ignore()
+
+    def recovering(self, name: str) -> None:
+        """Let the one probe pass, where the circuit comes back by a ramp."""
+        self.half_open(name)
+        self.eng.policy(name).try_acquire().success()
 
 
 @dataclass
@@ -224,6 +248,93 @@ def report_of_an_old_generation(world: World) -> Operation:
     late = world.take(ALL)
     world.open(ALL)
     return late.failure
+
+
+# ---- a circuit by time, one by failures in a row, and an operator ----
+
+
+@case()
+def record_slow_call_by_time(world: World) -> Operation:
+    permit = world.take(TIMED)
+    world.clock.advance(2.0)
+    return permit.success
+
+
+@case()
+def trip_by_time(world: World) -> Operation:
+    world.take(TIMED, 2)
+    world.kept[0].failure()
+    return world.kept[1].failure
+
+
+@case()
+def trip_by_failures_in_a_row(world: World) -> Operation:
+    world.take(RUN, 2)
+    world.kept[0].failure()
+    return world.kept[1].failure
+
+
+@case()
+def record_success_that_ends_a_row(world: World) -> Operation:
+    world.take(RUN, 2)
+    world.kept[0].failure()
+    return world.kept[1].success
+
+
+@case()
+def recover_by_a_probe(world: World) -> Operation:
+    world.half_open(TIMED)
+    return world.take(TIMED).success
+
+
+@case()
+def acquire_recovering(world: World) -> Operation:
+    world.recovering(TIMED)
+    return world.eng.policy(TIMED).try_acquire
+
+
+@case()
+def acquire_when_the_ramp_is_over(world: World) -> Operation:
+    world.recovering(TIMED)
+    world.clock.advance(RAMP_S + 0.1)
+    return world.eng.policy(TIMED).try_acquire
+
+
+@case()
+def trip_again_for_longer(world: World) -> Operation:
+    world.half_open(RUN)
+    return world.take(RUN).failure
+
+
+@case()
+def force_open(world: World) -> Operation:
+    return lambda: world.eng.policy(TIMED).force_open(3)
+
+
+@case()
+def force_closed_when_open(world: World) -> Operation:
+    world.open(RUN)
+    return lambda: world.eng.policy(RUN).force_closed(3)
+
+
+@case()
+def unforce_open(world: World) -> Operation:
+    world.eng.policy(TIMED).force_open(3)
+    return world.eng.policy(TIMED).unforce
+
+
+@case()
+def unforce_closed(world: World) -> Operation:
+    world.eng.policy(RUN).force_closed(3)
+    return world.eng.policy(RUN).unforce
+
+
+@case()
+def recut_a_window_by_time(world: World) -> Operation:
+    world.take(TIMED, 2)
+    world.kept[0].failure()
+    longer = rules.Breaker(window="1min", min_calls=2, open_for=OPEN_FOR_S, probes=1)
+    return lambda: world.eng.bind(spec(TIMED, longer))
 
 
 # ---- primitives ----

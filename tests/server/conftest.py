@@ -30,6 +30,7 @@ limit = 2
 window = 10
 min_calls = 10
 open_for = "1h"
+jitter = 0
 [policies."demo/all".rate_limit]
 rate = "1/day"
 burst = 100
