@@ -84,8 +84,9 @@ class ArenaSnapshot(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """A change: its number, the arena's time in seconds, the policy, and what became of it.
 
-    `what` is configured, retired, opened, half_opened, closed or repaired; `generation` is that of
-    the circuit; `value` is a version, a number of failures or one of permits given back.
+    `what` is configured, retired, repaired, or the state that a circuit entered: closed, opened,
+    half_opened, recovering, forced_open, forced_closed; `generation` is the circuit's, `value` a
+    version or a number of permits given back.
     """
 
     number: int

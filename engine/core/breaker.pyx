@@ -53,7 +53,10 @@ from engine.core.atomic cimport adm_cas, adm_load, adm_word
 from engine.core.buckets cimport buckets_append, buckets_tally
 from engine.core.cells cimport cell_at, cells_total
 from engine.core.clock cimport clock_ns
-from engine.core.layout cimport ADM_FAILED, ADM_FREE, ADM_HAS_BREAKER, ADM_HELD, ADM_PASSED, adm_breaker_params
+from engine.core.journal cimport journal_add
+from engine.core.layout cimport (
+    ADM_CIRCUIT, ADM_FAILED, ADM_FREE, ADM_HAS_BREAKER, ADM_HELD, ADM_PASSED, adm_breaker_params,
+)
 from engine.core.permit cimport (
     permit_expired, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status, permit_with_status,
 )
@@ -89,13 +92,14 @@ cdef inline int64_t _rest_ns(uint64_t word, int64_t now_ns) noexcept nogil:
     return <int64_t>left_ms * MS - now_ns % MS if left_ms <= TIME_MASK >> 1 else 0
 
 
-cdef bint _move(adm_view *view, uint64_t seen, uint64_t to, int64_t at_ns) noexcept nogil:
+cdef bint _move(adm_view *view, uint64_t seen, uint64_t to, int64_t at_ns, int64_t now_ns) noexcept nogil:
     """The one transition: from the word that was seen to the state `to`, with the time rounded up."""
     cdef uint64_t generation = (_generation(seen) + 1) & GENERATION
     cdef uint64_t at_ms = <uint64_t>((at_ns + MS - 1) // MS) & TIME_MASK
     cdef uint64_t opened
     if not adm_cas(&view.breaker.state, seen, (to << 61) | (generation << 37) | at_ms):
         return False
+    journal_add(&view.book, ADM_CIRCUIT + <uint32_t>to, view.index, <uint32_t>generation, 0, now_ns)
     while to == OPEN:
         opened = adm_load(&view.breaker.opened)
         if adm_cas(&view.breaker.opened, opened, opened + 1):
@@ -140,7 +144,7 @@ cdef int64_t _rest_of(const adm_view *view, uint64_t generation, uint64_t again)
 
 cdef bint _open(adm_view *view, uint64_t seen, int64_t now_ns) noexcept nogil:
     cdef uint64_t generation = (_generation(seen) + 1) & GENERATION
-    return _move(view, seen, OPEN, now_ns + _rest_of(view, generation, _again(view, seen)))
+    return _move(view, seen, OPEN, now_ns + _rest_of(view, generation, _again(view, seen)), now_ns)
 
 
 cdef inline bint _ends_closed(const adm_view *view, uint64_t word, int64_t now_ns) noexcept nogil:
@@ -150,11 +154,19 @@ cdef inline bint _ends_closed(const adm_view *view, uint64_t word, int64_t now_n
     return (_state(word) == RECOVERING or _state(word) == FORCED_CLOSED) and _rest_ns(word, now_ns) <= 0
 
 
+cdef bint _end_closed(adm_view *view, uint64_t seen, int64_t now_ns) noexcept nogil:
+    """Write down that such a time is over: closed, in the same generation."""
+    if not adm_cas(&view.breaker.state, seen, (seen << 3) >> 3):
+        return False
+    journal_add(&view.book, ADM_CIRCUIT + <uint32_t>CLOSED, view.index, _generation(seen), 0, now_ns)
+    return True
+
+
 cdef uint64_t _now_seen(adm_view *view, int64_t now_ns) noexcept nogil:
     """The state, closed where the time of a recovery or a forced closure is over; its generation stays."""
     cdef uint64_t seen = adm_load(&view.breaker.state)
     while _state(seen) != CLOSED and _ends_closed(view, seen, now_ns):
-        adm_cas(&view.breaker.state, seen, (seen << 3) >> 3)
+        _end_closed(view, seen, now_ns)
         seen = adm_load(&view.breaker.state)
     return seen
 
@@ -197,7 +209,7 @@ cdef void _decide(adm_view *view, uint64_t seen, int64_t now_ns) noexcept nogil:
             passed += permit_status(cell) == ADM_PASSED
             failed += permit_status(cell) == ADM_FAILED
     if passed >= params.probe_passes:
-        _move(view, seen, RECOVERING if params.ramp_ns else CLOSED, now_ns + params.ramp_ns)
+        _move(view, seen, RECOVERING if params.ramp_ns else CLOSED, now_ns + params.ramp_ns, now_ns)
     elif failed > params.probes - params.probe_passes:
         _open(view, seen, now_ns)
 
@@ -261,7 +273,7 @@ cdef bint _enter_broken(adm_view *view, uint32_t owner, int64_t now_ns, int64_t 
             given.wait_ns = _rest_ns(seen, now_ns)
             if given.wait_ns > 0:
                 return False
-            _move(view, seen, HALF_OPEN, now_ns)
+            _move(view, seen, HALF_OPEN, now_ns, now_ns)
             continue
         if _take_probe(view, seen, owner, now_ns, life_ns, given):
             return True
@@ -419,7 +431,8 @@ def force(Arena arena not None, row, state, int64_t life_ns):
     """Put the circuit into "forced_open" or "forced_closed" for `life_ns`, whatever its state. Raises ArenaError without one."""
     cdef adm_view *view = _breaker_of(arena, row)
     cdef uint32_t to = STATES.index(state)
-    while not _move(view, adm_load(&view.breaker.state), to, clock_ns(&arena.time) + life_ns):
+    cdef int64_t now_ns = clock_ns(&arena.time)
+    while not _move(view, adm_load(&view.breaker.state), to, now_ns + life_ns, now_ns):
         pass
 
 
@@ -432,9 +445,9 @@ def unforce(Arena arena not None, row):
         seen = _now_seen(view, now_ns)
         if _shown(view, seen, now_ns) < <uint32_t>FORCED_OPEN:
             return False
-        if _state(seen) == FORCED_OPEN and _move(view, seen, HALF_OPEN, now_ns):
+        if _state(seen) == FORCED_OPEN and _move(view, seen, HALF_OPEN, now_ns, now_ns):
             return True
-        if _state(seen) == FORCED_CLOSED and adm_cas(&view.breaker.state, seen, (seen << 3) >> 3):
+        if _state(seen) == FORCED_CLOSED and _end_closed(view, seen, now_ns):
             return True
 
 

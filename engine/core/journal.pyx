@@ -20,7 +20,8 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_publish
 from engine.core.layout cimport ADM_JOURNAL_MAX, adm_event
 
-CHANGES = ("", "configured", "retired", "opened", "half_opened", "closed", "repaired")
+CHANGES = ("", "configured", "retired", "closed", "opened", "half_opened", "recovering", "forced_open", "forced_closed",
+           "repaired")
 
 cdef uint64_t LOW_48 = (<uint64_t>1 << 48) - 1
 

@@ -182,10 +182,8 @@ enum adm_change {
     ADM_CHANGE_NONE,
     ADM_CONFIGURED,             /* value: version of the parameters */
     ADM_RETIRED,
-    ADM_OPENED,                 /* value: failures in the window */
-    ADM_HALF_OPENED,
-    ADM_CLOSED,
-    ADM_REPAIRED,               /* value: permits given back; row: the owner's */
+    ADM_CIRCUIT,                /* + the state that was entered (breaker.pyx); there are six */
+    ADM_REPAIRED = ADM_CIRCUIT + 6, /* value: permits given back; row: the owner's */
     ADM_CHANGES
 };
 

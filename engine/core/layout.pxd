@@ -138,9 +138,7 @@ cdef extern from "layout.h" nogil:
     enum:
         ADM_CONFIGURED
         ADM_RETIRED
-        ADM_OPENED
-        ADM_HALF_OPENED
-        ADM_CLOSED
+        ADM_CIRCUIT
         ADM_REPAIRED
 
     enum:

@@ -58,6 +58,26 @@ def test_journal_remembers_the_last_events_only(private: Engine) -> None:
     assert events[-1].value == REMEMBERED + 10
 
 
+def test_life_of_a_circuit_is_noted(private: Engine, clock: ManualClock) -> None:
+    rule = rules.Breaker(window=4, min_calls=2, open_for=1, jitter=0, probes=1, recovery_ramp=2)
+    pay = Policy("shop/pay", rule, engine=private)
+    for _ in range(2):
+        pay.try_acquire().failure()
+    clock.advance(1)
+    assert pay.try_acquire().success()
+    clock.advance(2)
+    assert pay.try_acquire().success()
+    pay.force_open(5)
+    events = [(e.time, e.policy, e.what, e.generation) for e in private.journal(since=1)]
+    assert events == [
+        (1_000.0, "shop/pay", "opened", 1),
+        (1_001.0, "shop/pay", "half_opened", 2),
+        (1_001.0, "shop/pay", "recovering", 3),
+        (1_003.0, "shop/pay", "closed", 3),
+        (1_003.0, "shop/pay", "forced_open", 4),
+    ]
+
+
 def test_repair_of_a_dead_owner_is_noted(open_engine: Callable[..., Engine], arena: Path) -> None:
     eng = open_engine(arena)
     code = (
