@@ -12,7 +12,14 @@ from rich.table import Table
 
 from engine.runtime import BreakerSnapshot
 
-COLOURS = {"closed": "green", "half_open": "yellow", "open": "red"}
+COLOURS = {
+    "closed": "green",
+    "forced_closed": "green",
+    "half_open": "yellow",
+    "recovering": "yellow",
+    "open": "red",
+    "forced_open": "red",
+}
 COLUMNS = ("asked", "served", "failed", "refused")
 
 

@@ -57,6 +57,12 @@ def verdict_is_narrowed_by_its_truth() -> None:
     assert_type(verdict.remaining, int | None)
 
 
+def operators_say_how_long() -> None:
+    pay.force_open("5min")
+    pay.force_closed(60)
+    assert_type(pay.unforce(), bool)
+
+
 def with_gives_a_permit() -> None:
     with pay as permit:
         assert_type(permit, Permit)
