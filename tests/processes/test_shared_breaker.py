@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine import Engine, Policy, rules
+from workers import HOUR
+
+from engine import CircuitBreaker, Engine, Policy, rules
 
 PROBES = 3
 
@@ -86,3 +88,35 @@ def test_a_killed_holder_failed_only_its_own_probe(
     assert not circuit.try_acquire(), "a failed probe's place was given away again"
     assert [permit.success() for permit in mine] == [True, True]
     assert state_of(engine) == "closed"
+
+
+def test_window_by_time_is_exact_when_four_processes_record(
+    start: Callable[..., Any], open_engine: Callable[..., Engine], arena: Path
+) -> None:
+    engine = open_engine(arena)
+    assert CircuitBreaker(name="circuit/hour", engine=engine, **HOUR).record(True)
+    workers = [start("record_by_time", arena, 50_000) for _ in range(4)]
+    assert [worker.hear() for worker in workers] == ["ready"] * 4
+    for worker in workers:
+        worker.tell("go")
+    assert [worker.hear() for worker in workers] == ["done"] * 4
+    seen = engine.snapshot().policies[0].breaker
+    assert (seen.state, seen.calls, seen.failures) == ("closed", 400_001, 200_000)
+
+
+def test_recovering_circuit_admits_its_share_of_the_whole_host(
+    start: Callable[..., Any],
+    open_engine: Callable[..., Engine],
+    seconds_until: Callable[..., float],
+    arena: Path,
+) -> None:
+    engine = open_engine(arena)
+    circuit = open_circuit(engine, probes=1, recovery_ramp=3_600)
+    seconds_until(lambda: engine.snapshot().policies[0].breaker.retry_after == 0, at_most=1)
+    assert circuit.try_acquire().success()
+    assert state_of(engine) == "recovering"
+    workers = [start("ask", arena, "circuit/shared", 5_000) for _ in range(4)]
+    assert [worker.hear() for worker in workers] == ["ready"] * 4
+    for worker in workers:
+        worker.tell("go")
+    assert sum(worker.hear() for worker in workers) == 1_000

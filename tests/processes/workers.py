@@ -23,6 +23,8 @@ from engine import rules
 from engine.core import wire
 from engine.policy import Policy
 
+HOUR = {"window": "1h", "failure_rate": 1.0}
+
 
 def say(what: object) -> None:
     print(json.dumps(what), flush=True)
@@ -195,6 +197,25 @@ def probe(arena: str, callers: str) -> None:
 
 
 # ---- forks and owners ----
+
+
+def record_by_time(arena: str, times: str) -> None:
+    """Record a failure and a success so many times."""
+    hour = engine.CircuitBreaker(name="circuit/hour", engine=engine.Engine(arena), **HOUR)
+    say("ready")
+    told()
+    for _ in range(int(times)):
+        hour.record(True)
+        hour.record(False)
+    say("done")
+
+
+def ask(arena: str, name: str, times: str) -> None:
+    """Ask so many times to pass; how often it was granted."""
+    circuit = engine.Engine(arena).policy(name)
+    say("ready")
+    told()
+    say(sum(bool(circuit.try_acquire()) for _ in range(int(times))))
 
 
 def in_child(work: Callable[[], Any]) -> Any:
