@@ -15,7 +15,9 @@ THREADS = 8
 
 def rules_of(turn: int) -> tuple[rules.Rule, ...]:
     return (
-        rules.Breaker(window=50, min_calls=4, open_for=0.01, probes=3, probe_timeout=0.05),
+        rules.Breaker(
+            window=50, min_calls=4, open_for=0.01, open_backoff=1, probes=3, probe_timeout=0.05
+        ),
         rules.Bulkhead(3 + turn % 40),
         rules.RateLimit("1000000/s", burst=1_000 + turn),
     )
