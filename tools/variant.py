@@ -27,9 +27,11 @@ def _sources(root: Path) -> list[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file with its times, where it is another."""
-    if target.exists() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns:
-        return
+    """Copy a file with its times, where it is another; C only where the variant's own is older."""
+    if target.exists():
+        ahead = target.stat().st_mtime_ns - source.stat().st_mtime_ns
+        if ahead == 0 or (ahead > 0 and source.suffix == ".c"):
+            return
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(source, target)
 

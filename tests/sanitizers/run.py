@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import variant  # noqa: E402  (found by the path above)
 
 LONG = ("tests/unit", "tests/property")
-SHORT = ("tests/unit/test_arena.py", "tests/unit/test_wire.py", "tests/unit/test_breaker.py")
+SHORT = ("tests/unit/test_wire.py", "tests/unit/test_breaker.py", "tests/unit/test_bulkhead.py")
 SKIPPED = 77
 DRIVER_SETUP = """
 from Cython.Build import cythonize
