@@ -60,7 +60,7 @@ def asan(*, short: bool) -> int:
         ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *config, *suites],
         folder,
         [runtime("asan"), runtime("ubsan")],
-        ASAN_OPTIONS="detect_leaks=0",
+        ASAN_OPTIONS="detect_leaks=0:quarantine_size_mb=8",
         UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
         PYTHONMALLOC="malloc",
     )
