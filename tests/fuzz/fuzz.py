@@ -70,7 +70,7 @@ def use(eng: engine.Engine, generator: random.Random) -> None:
 
 def flips(memory: mmap.mmap, generator: random.Random) -> None:
     """Alter a few bytes: half of the time in what is dense with meaning."""
-    regions = ((64, 256), (4096, 4096 + 640), (HEAP_AT, HEAP_AT + 2 * STRUCTURES), (0, ARENA_BYTES))
+    regions = ((16, 256), (4096, 4096 + 640), (HEAP_AT, HEAP_AT + 2 * STRUCTURES), (0, ARENA_BYTES))
     used = [
         row for row in range(2048) if any(memory[ROWS_AT + row * 192 : ROWS_AT + row * 192 + 8])
     ]

@@ -12,7 +12,7 @@ import pytest
 from engine import Engine
 
 SCRIPT = Path(__file__).with_name("fuzz.py")
-SHORT_S, LONG_S = 4, 60
+SHORT_S, LONG_S = 6, 60
 
 
 @pytest.mark.parametrize("target", ["image", "token", "wire"])
