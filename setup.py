@@ -12,6 +12,7 @@ MODULES = [
     "window",
     "buckets",
     "journal",
+    "keys",
     "directory",
     "repair",
     "meter",

@@ -26,9 +26,9 @@ policy.set_refusals(tuple(REFUSALS.get(reason, Refused) for reason in REASONS))
 class Policy(policy.Policy):
     """A named set of rules, bound to an engine's arena (the default engine's where none is given).
 
-    `try_acquire(cost=1)` returns the verdict and never raises for a refusal. The other forms raise
-    the subclass of Refused that names the reason, and let the work's own end decide the outcome: a
-    return is a success, an Exception a failure, and what is no Exception (cancellation,
+    `try_acquire(cost=1, key=None)` returns the verdict and never raises for a refusal. The other
+    forms raise the subclass of Refused that names the reason, and let the work's own end decide the
+    outcome: a return is a success, an Exception a failure, and what is no Exception (cancellation,
     KeyboardInterrupt, GeneratorExit) is ignored.
     """
 

@@ -14,7 +14,10 @@ from engine.runtime import Engine, default
 
 
 class Limiter(limiter.Limiter):
-    """A rate limit: `Limiter("100/s", burst=20).try_acquire()` takes a token, or says False."""
+    """A rate limit: `Limiter("100/s", burst=20).try_acquire()` takes a token, or says False.
+
+    `parameters` are those of `rules.RateLimit`, such as `algorithm` and `key`.
+    """
 
     __slots__ = ()
 
@@ -25,11 +28,11 @@ class Limiter(limiter.Limiter):
         burst: int | None = None,
         engine: Engine | None = None,
         name: str | None = None,
+        **parameters: Any,
     ) -> "Limiter":
         engine = engine or default()
-        return super().__new__(
-            cls, engine.arena, engine.bind_rule(RateLimit(rate, burst=burst), name)
-        )
+        rule = RateLimit(rate, burst=burst, **parameters)
+        return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
 
 
 class CircuitBreaker(breaker.CircuitBreaker):

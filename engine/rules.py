@@ -23,6 +23,7 @@ _UNIT_NS = {
     "min": 60_000_000_000,
     "h": 3_600_000_000_000,
     "day": 86_400_000_000_000,
+    "month": 28 * 86_400_000_000_000,
 }
 _SECOND_NS = _UNIT_NS["s"]
 _FASTEST_HZ = 10_000_000
@@ -32,6 +33,9 @@ _USUAL_OPEN_MAX_S = 300.0
 _SHORTEST_WINDOW_S, _LONGEST_WINDOW_S = 1, 3_600
 _BUCKETS = 10
 _SHORTEST_FORCE_S, _LONGEST_FORCE_S = 0.01, 30 * 86_400
+_ALGORITHMS = ("gcra", "sliding_window", "fixed_window")
+_LARGEST_WINDOW = {"sliding_window": 100_000, "fixed_window": 250_000_000}
+_OVERFLOWS = ("refuse", "shared")
 
 
 def seconds(text: str) -> float:
@@ -44,7 +48,7 @@ def seconds(text: str) -> float:
 
 
 def _count_and_unit_ns(rate: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{1,15})/(s|min|h|day)", rate)
+    match = re.fullmatch(r"([0-9]{1,15})/(s|min|h|day|month)", rate)
     if match is None:
         raise ValueError(f"{rate!r} is not a rate")
     return int(match[1]), _UNIT_NS[match[2]]
@@ -63,13 +67,38 @@ def _span(text: str) -> str:
     return text
 
 
+def _key_name(text: str) -> str:
+    if not 1 <= len(text) <= 64:
+        raise ValueError(f"{text!r} has not 1 to 64 characters")
+    return text
+
+
+def _either(names: tuple[str, ...]) -> str:
+    *others, last = map('"{}"'.format, names)
+    return f"one of {', '.join(others)} or {last}"
+
+
+def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"{text!r} is none of {names}")
+        return text
+
+    return read
+
+
 # The function after a text form's Meta reads it.
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Duration = Annotated[str, Meta(description='a duration such as "250ms" or "30s"'), seconds]
 Span = Annotated[str, Meta(description='a duration from "1s" to "1h"'), _span]
 Rate = Annotated[
-    str, Meta(description=f'a rate from "1/day" to "{_FASTEST_HZ}/s" (per s, min, h or day)'), _rate
+    str,
+    Meta(description=f'a rate from "1/month" to "{_FASTEST_HZ}/s" (per s, min, h, day or month)'),
+    _rate,
 ]
+Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGORITHMS)]
+Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
+KeyName = Annotated[str, Meta(description="a name of 1 to 64 characters"), _key_name]
 
 
 class Parameter(Struct, frozen=True):
@@ -282,29 +311,57 @@ class _Rated(Rule, frozen=True):
 
 
 class RateLimit(_Rated, frozen=True, kw_only=True):
-    """Admits `rate`, such as "100/s" (per s, min, h or day), after a first `burst` of calls.
+    """Admits `rate`, such as "100/s" (per s, min, h, day or month).
 
-    `burst` defaults to one second's worth, at least 1. Refilling it may take ten years at most.
+    With `algorithm` "gcra" after a first `burst` of calls, which defaults to one second's worth, at
+    least 1; refilling it may take ten years at most. With "sliding_window" at most so many in the
+    last s, min, h or day, estimated; with "fixed_window" in each of the calendar, UTC.
+
+    `key` names what the calls are told apart by, such as "tenant": each value has the rate for
+    itself. There is room for `max_keys` that are not at rest; others are refused ("refuse") or have
+    one rate together ("shared"), as `overflow` says.
     """
 
     kind: ClassVar[str] = "rate_limit"
-    related: ClassVar[tuple[str, ...]] = ("burst", "rate")
+    related: ClassVar[tuple[str, ...]] = ("algorithm", "burst", "rate")
 
     burst: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    algorithm: Algorithm = "gcra"
+    key: KeyName | None = None
+    max_keys: Annotated[int, Meta(ge=1, le=1_000_000)] = 65_536
+    overflow: Overflow = "refuse"
 
     @classmethod
     def conflict(cls, values: Mapping[str, Any]) -> str | None:
-        """Say so where the burst would take longer than ten years to refill."""
-        burst, rate = values["burst"], values["rate"]
-        most = _LONGEST_REFILL_NS // _interval_ns(rate)
-        if burst is None or burst <= most:
-            return None
-        return f"burst ({burst}) must be at most {most} at {rate}: it refills within ten years"
+        """Say so where the burst takes too long to refill, or the algorithm cannot count so."""
+        algorithm, burst, rate = values["algorithm"], values["burst"], values["rate"]
+        count, unit = rate.split("/")
+        if unit == "month" and algorithm != "fixed_window":
+            return f"rate ({rate}) is per month, which takes algorithm fixed_window"
+        if algorithm == "gcra":
+            most = _LONGEST_REFILL_NS // _interval_ns(rate)
+            if burst is None or burst <= most:
+                return None
+            return f"burst ({burst}) must be at most {most} at {rate}: it refills within ten years"
+        if burst is not None:
+            return f"burst ({burst}) is of gcra alone: a window admits its rate at once"
+        if int(count) > (most := _LARGEST_WINDOW[algorithm]):
+            return f"rate ({rate}) must be at most {most}/{unit} with {algorithm}"
+        return None
 
     def core(self) -> tuple[int, ...]:
-        """Return interval_ns (rounded up), burst."""
+        """Return interval_ns (rounded up), burst, algorithm, unit_ns, keyed, max_keys."""
         interval_ns = _interval_ns(self.rate)
-        return interval_ns, self.burst or max(1, _SECOND_NS // interval_ns)
+        count, unit_ns = _count_and_unit_ns(self.rate)
+        usual = max(1, _SECOND_NS // interval_ns) if self.algorithm == "gcra" else count
+        return (
+            interval_ns,
+            self.burst or usual,
+            _ALGORITHMS.index(self.algorithm),
+            unit_ns,
+            0 if self.key is None else 1 + _OVERFLOWS.index(self.overflow),
+            self.max_keys,
+        )
 
 
 # In the order of judgement.

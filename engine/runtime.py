@@ -44,10 +44,14 @@ class BulkheadSnapshot(msgspec.Struct, frozen=True):
 
 
 class RateLimitSnapshot(msgspec.Struct, frozen=True):
-    """A rate limit: tokens that could be taken now, and the burst."""
+    """A rate limit: tokens that could be taken now, and the burst.
+
+    Of a keyed one the tokens are those that keys without a cell share; `keys` are not at rest.
+    """
 
     remaining: int
     limit: int
+    keys: int | None = None
 
 
 class PolicySnapshot(msgspec.Struct, frozen=True):

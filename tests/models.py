@@ -4,11 +4,13 @@ Times are integers of nanoseconds and never wrap here. Each model takes the inte
 `engine.rules`, and answers as the real thing should, down to the nanosecond.
 """
 
+import bisect
 from dataclasses import dataclass, field
 
 MS = 1_000_000
 TICK = 1 << 24
 ALL_OUT_WAIT = 100 * MS
+CALENDAR_TICK = 1 << 23
 
 
 def expiry_tick(now: int, life: int) -> int | None:
@@ -61,6 +63,81 @@ class RateModel:
         if wait == 0:
             self.taken.append((now, cost))
         return wait
+
+
+@dataclass
+class SlidingModel:
+    """Every token with its time; the window before counts for the part still covered."""
+
+    unit: int
+    burst: int
+    taken: list[tuple[int, int]] = field(default_factory=list)
+
+    def remaining(self, now: int) -> int:
+        index, past = divmod(now, self.unit)
+        before, here = (
+            sum(cost for when, cost in self.taken if when // self.unit == window)
+            for window in (index - 1, index)
+        )
+        left_us = -(-(self.unit - past) // 1_000)
+        return max(0, self.burst - here - -(-before * left_us // (self.unit // 1_000)))
+
+    def wait(self, now: int, cost: int) -> int:
+        """How long until so many tokens are there, found by halving."""
+        return bisect.bisect_left(
+            range(2 * self.unit), True, key=lambda past: self.remaining(now + past) >= cost
+        )
+
+    def take(self, now: int, cost: int) -> int:
+        wait = self.wait(now, cost)
+        if wait == 0:
+            self.taken.append((now, cost))
+        return wait
+
+
+@dataclass
+class FixedModel:
+    """Tokens by the calendar's window, whose number changes up to a tick late."""
+
+    unit: int
+    burst: int
+    taken: list[tuple[int, int]] = field(default_factory=list)
+
+    def end(self, when: int) -> int:
+        """When the window that was opened then is over."""
+        return -(-((when // self.unit + 1) * self.unit) // CALENDAR_TICK) * CALENDAR_TICK
+
+    def spent(self, now: int) -> tuple[int, int]:
+        """Tokens of the window that is open, and its end."""
+        end = spent = 0
+        for when, cost in self.taken:
+            if when >= end:
+                end, spent = self.next_end(end, when), 0
+            spent += cost
+        return (spent, end) if now < end else (0, end)
+
+    def next_end(self, end: int, when: int) -> int:
+        """A window opened within the tick after the boundary is the next one all the same."""
+        return max(self.end(when), self.end(end) if end else 0)
+
+    def remaining(self, now: int) -> int:
+        return self.burst - self.spent(now)[0]
+
+    def take(self, now: int, cost: int) -> int:
+        spent, end = self.spent(now)
+        if spent + cost > self.burst:
+            return end - now
+        self.taken.append((now, cost))
+        return 0
+
+
+def rate_model(
+    interval: int, burst: int, algorithm: int, unit: int, *_: int
+) -> RateModel | SlidingModel | FixedModel:
+    """The model of a rule's integer parameters."""
+    if algorithm == 0:
+        return RateModel(interval, burst)
+    return (SlidingModel if algorithm == 1 else FixedModel)(unit, burst)
 
 
 @dataclass
@@ -291,7 +368,7 @@ class PolicyModel:
 
     breaker: BreakerModel | None = None
     bulkhead: BulkheadModel | None = None
-    rate: RateModel | None = None
+    rate: RateModel | SlidingModel | FixedModel | None = None
 
     def acquire(self, now: int, cost: int) -> Admission | tuple[str, int]:
         """An admission, or the reason and the wait of a refusal."""

@@ -14,7 +14,7 @@ CORE = ROOT / "engine" / "core"
 ORDER = [
     {"atomic", "protobuf", "siphash", "whole"},
     {"layout"},
-    {"permit", "cells", "token", "clock", "arena", "window", "buckets"},
+    {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
     {"journal"},
     {"directory"},
     {"repair", "meter"},
@@ -149,5 +149,5 @@ def test_server_takes_from_the_arena_module_its_type_alone() -> None:
 
 def test_stubs_stand_beside_every_module_that_python_sees() -> None:
     compiled = {path.stem for path in CORE.glob("*.pyx")}
-    inner = {"meter", "view", "window", "buckets"}
+    inner = {"keys", "meter", "view", "window", "buckets"}
     assert {path.stem for path in CORE.glob("*.pyi")} == compiled - inner

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from engine.core.breaker cimport outcome, pass_
 from engine.core.bulkhead cimport grant
+from engine.core.keys cimport subject
 from engine.core.view cimport adm_view
 
 
@@ -13,9 +14,9 @@ ctypedef struct verdict:
     pass_ gate              # of the breaker
 
 
-cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, int64_t life_ns, bint keep,
+cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const subject *who, uint32_t cost, int64_t life_ns, bint keep,
                 verdict *given) noexcept nogil
-cdef void hand_back(adm_view *view, const verdict *given, uint32_t cost, int64_t now_ns) noexcept nogil
+cdef void hand_back(adm_view *view, const verdict *given, const subject *who, uint32_t cost, int64_t now_ns) noexcept nogil
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil
 cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil
 cdef bint may_be_orphaned(adm_view *view, const verdict *given) noexcept nogil

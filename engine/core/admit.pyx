@@ -16,7 +16,8 @@ from engine.core.layout cimport (
     ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK, ADM_RATE_LIMITED, ADM_REASONS,
     ADM_REFUSED, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_SUCCESS, ADM_TALLY, ADM_VOID,
 )
-from engine.core.limiter cimport limiter_remaining, limiter_take, limiter_refund
+from engine.core.keys cimport keys_in_use, subject
+from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport meter_sum
 from engine.core.view cimport adm_view, view_of
 
@@ -57,7 +58,17 @@ cdef bint _enter_bulkhead(adm_view *view, uint32_t owner, int64_t now_ns, int64_
     return room
 
 
-cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, int64_t life_ns, bint keep,
+cdef bint _askable(const adm_view *view, const subject *who, uint32_t cost, verdict *given) noexcept nogil:
+    """Whether a rate limit can be asked for such a cost, and for that key."""
+    if cost == 0:
+        _refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
+    elif view.params.rules & ADM_HAS_RATE_LIMIT and (cost > view.params.rate_limit.burst or
+                                                     view.params.rate_limit.keyed and who.id == 0):
+        _refuse(given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)
+    return given.reason == ADM_OK
+
+
+cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const subject *who, uint32_t cost, int64_t life_ns, bint keep,
                 verdict *given) noexcept nogil:
     """The verdict of every rule. `life_ns` bounds the permit (zero: as the rules say); `keep` False only looks."""
     cdef uint32_t rules = view.params.rules
@@ -68,8 +79,7 @@ cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, i
     given.permit.word = 0
     given.gate.probe = 0
     given.gate.admitted = False
-    if cost == 0 or (rules & ADM_HAS_RATE_LIMIT and cost > view.params.rate_limit.burst):
-        _refuse(given, ADM_INVALID, ADM_RULE_RATE_LIMIT if cost else ADM_NO_RULE, 0)
+    if not _askable(view, who, cost, given):
         return
     if rules & ADM_HAS_BREAKER and not _enter_breaker(view, owner, now_ns, life_ns, keep, given):
         return
@@ -77,7 +87,7 @@ cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t cost, i
         _leave(view, given, now_ns)
         return
     if rules & ADM_HAS_RATE_LIMIT:
-        wait_ns = limiter_take(view.limiter, &view.params.rate_limit, now_ns, cost, keep)
+        wait_ns = limiter_take(view, who, now_ns, cost, keep)
         if wait_ns:
             _leave(view, given, now_ns)
             _refuse(given, ADM_RATE_LIMITED, ADM_RULE_RATE_LIMIT, wait_ns)
@@ -91,11 +101,11 @@ cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept 
         breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, 0, now_ns)
 
 
-cdef void hand_back(adm_view *view, const verdict *given, uint32_t cost, int64_t now_ns) noexcept nogil:
+cdef void hand_back(adm_view *view, const verdict *given, const subject *who, uint32_t cost, int64_t now_ns) noexcept nogil:
     """Undo an admission that was not told to anybody."""
     _leave(view, given, now_ns)
     if view.params.rules & ADM_HAS_RATE_LIMIT:
-        limiter_refund(view.limiter, &view.params.rate_limit, cost)
+        limiter_adjust(view, who, now_ns, now_ns, -<int64_t>cost)
 
 
 cdef bint may_be_orphaned(adm_view *view, const verdict *given) noexcept nogil:
@@ -128,12 +138,15 @@ def counters(Arena arena not None, row):
 
 
 def levels(Arena arena not None, row):
-    """(tokens now, burst) or None of the rate limit, and (permits in use, limit) or None of the bulkhead."""
+    """(tokens now, burst, keys in use or None) or None of the rate limit; (permits in use, limit) or None of the bulkhead."""
     cdef adm_view *view = view_of(arena, row)
     cdef int64_t now_ns = clock_ns(&arena.time)
+    cdef subject nobody
     tokens = permits = None
     if view != NULL and view.params.rules & ADM_HAS_RATE_LIMIT:
-        tokens = (limiter_remaining(view.limiter, &view.params.rate_limit, now_ns), view.params.rate_limit.burst)
+        nobody.id = 0
+        keys = keys_in_use(&view.keys, &view.params.rate_limit, now_ns) if view.params.rate_limit.keyed else None
+        tokens = (limiter_remaining(view, &nobody, now_ns), view.params.rate_limit.burst, keys)
     if view != NULL and view.params.rules & ADM_HAS_BULKHEAD:
         permits = (bulkhead_in_use(&view.permits, now_ns), view.params.bulkhead.limit)
     return tokens, permits

@@ -199,6 +199,7 @@ cdef class Arena:
     def _use_clock(self, manual):
         self.manual = manual
         self.time.manual_ns = NULL if manual is None else &(<ManualClock?>manual).now_ns
+        self.time.manual_wall_ns = NULL if manual is None else &(<ManualClock?>manual).wall_ns
 
     def _map(self, uint64_t size, int flags, int fd):
         cdef void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0)

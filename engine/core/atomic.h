@@ -65,6 +65,22 @@ static inline bool adm_cas(adm_word *word, uint64_t expected, uint64_t desired)
     return won;
 }
 
+/* The same for two words that lie side by side at a multiple of 16 bytes. It is a full barrier: GCC and
+ * clang promise that of __sync, and emit it in line where the processor has such an instruction. */
+#if defined(__x86_64__)
+__attribute__((target("cx16")))
+#endif
+static inline bool adm_cas_pair(adm_word *pair, const uint64_t expected[2], const uint64_t desired[2])
+{
+    unsigned __int128 before, after;
+    __builtin_memcpy(&before, expected, sizeof before);
+    __builtin_memcpy(&after, desired, sizeof after);
+    adm_crash_point(true);
+    bool won = __sync_bool_compare_and_swap((unsigned __int128 *)(void *)pair, before, after);
+    adm_crash_point(true);
+    return won;
+}
+
 /* Adds to a statistic that only this process writes. The GIL orders its threads, so a relaxed load
  * and store suffice; where there is no GIL it is one atomic addition. Readers only sum. */
 static inline void adm_count(adm_word *word, uint64_t amount)

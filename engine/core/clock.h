@@ -12,6 +12,13 @@ static inline int64_t adm_monotonic_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static inline int64_t adm_realtime_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <x86intrin.h>

@@ -100,6 +100,10 @@ cdef class ManualClock:
         """Move by `seconds`; a negative step imitates a clock that went back."""
         self.now_ns += <int64_t>round(seconds * 1e9)
 
+    def step_wall(self, seconds):
+        """Step the wall clock alone by `seconds`; it starts as `start` seconds after 1970-01-01 UTC."""
+        self.wall_ns += <int64_t>round(seconds * 1e9)
+
     @property
     def seconds(self):
         """The current time in seconds."""

@@ -25,9 +25,10 @@ from engine.core.cells cimport cells_total
 from engine.core.clock cimport clock_ns
 from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.layout cimport (
-    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_NAME_MAX, ADM_RETIRED, ADM_ROWS_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_bulkhead_params,
-    adm_cells, adm_limiter, adm_limiter_params, adm_params, adm_row,
+    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD,
+    ADM_HAS_RATE_LIMIT, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_KEYED_SHARED, ADM_NAME_MAX, ADM_RETIRED, ADM_ROWS_MAX,
+    ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_bulkhead_params, adm_cells, adm_key, adm_key_table, adm_limiter,
+    adm_limiter_params, adm_params, adm_row,
 )
 from engine.core.siphash cimport siphash
 from engine.core.window cimport CHUNK, CHUNKS_MIN, window_chunks, window_copy
@@ -37,6 +38,9 @@ from engine.core.arena import ArenaError
 cdef uint64_t OFFSET_MASK = (<uint64_t>1 << 40) - 1
 cdef uint32_t CELLS_A_LINE = 8
 cdef uint64_t BUCKETS_BYTES = ADM_BUCKETS * ADM_CLASSES * sizeof(adm_word)
+cdef uint32_t KEY_CELLS_MIN = 64        # of a segment: a key's window in it
+cdef uint32_t KEY_CELLS_FIRST = 2048
+cdef int64_t SECOND_NS = 1000000000
 
 
 cdef uint64_t _hash(Arena arena, const char *name, uint64_t size) noexcept nogil:
@@ -108,6 +112,33 @@ cdef bint _window_fits(Arena arena, const adm_breaker_params *breaker) noexcept 
     return breaker.bucket_ns == 0 or breaker.buckets_at != 0
 
 
+cdef bint _keys_fit(Arena arena, const adm_key_table *described) noexcept nogil:
+    """Whether every segment lies in the heap and is at least as long as a key's window."""
+    cdef uint32_t first = 0
+    cdef uint32_t k
+    for k in range(<uint32_t>ADM_KEY_SEGMENTS):
+        if described.ends[k] == 0:
+            first = ADM_KEY_CELLS_MAX
+        elif (described.ends[k] < first + <uint32_t>KEY_CELLS_MIN or described.ends[k] > ADM_KEY_CELLS_MAX or
+                arena.at(described.at[k], (described.ends[k] - first) * sizeof(adm_key)) == NULL):
+            return False
+        else:
+            first = described.ends[k]
+    return True
+
+
+cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept nogil:
+    cdef uint32_t k
+    if limiter.slot == 0:
+        return True
+    for k in range(<uint32_t>ADM_ALGORITHMS):
+        if not _keys_fit(arena, &limiter.keys[k]):
+            return False
+    return (arena.at(limiter.slot, sizeof(adm_limiter)) != NULL and limiter.interval_ns > 0 and limiter.unit_ns >= SECOND_NS
+            and limiter.algorithm < <uint32_t>ADM_ALGORITHMS and limiter.keyed <= <uint32_t>ADM_KEYED_SHARED
+            and (limiter.keyed == 0 or limiter.keys[limiter.algorithm].ends[0] != 0))
+
+
 cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:
     if breaker.slot == 0:
         return True
@@ -124,7 +155,7 @@ cdef bint _fits(Arena arena, const adm_params *params) noexcept nogil:
     cdef const adm_bulkhead_params *bulkhead = &params.bulkhead
     if not _cells_fit(arena, &bulkhead.cells) or not _cells_fit(arena, &params.breaker.probe_cells):
         return False
-    if limiter.slot and (arena.at(limiter.slot, sizeof(adm_limiter)) == NULL or limiter.interval_ns <= 0):
+    if not _limiter_fits(arena, limiter):
         return False
     if bulkhead.cells.ends[0] and not 1 <= bulkhead.limit <= bulkhead.high <= cells_total(bulkhead.cells.ends):
         return False
@@ -139,10 +170,34 @@ cdef bint _fits(Arena arena, const adm_params *params) noexcept nogil:
 
 cdef _set_rate_limit(Arena arena, adm_params *params, tuple values):
     params.rules |= ADM_HAS_RATE_LIMIT
-    params.rate_limit.interval_ns, params.rate_limit.burst = values
-    params.rate_limit.depth_ns = params.rate_limit.interval_ns * <int64_t>params.rate_limit.burst
-    if params.rate_limit.slot == 0:
-        params.rate_limit.slot = arena.allot(sizeof(adm_limiter))
+    cdef adm_limiter_params *limiter = &params.rate_limit
+    cdef uint32_t max_keys
+    limiter.interval_ns, limiter.burst, limiter.algorithm, limiter.unit_ns, limiter.keyed, max_keys = values
+    limiter.depth_ns = limiter.interval_ns * <int64_t>limiter.burst
+    if limiter.slot == 0:
+        limiter.slot = arena.allot(sizeof(adm_limiter))
+    if limiter.keyed:
+        _make_room(arena, &limiter.keys[limiter.algorithm], 2 * max_keys)
+
+
+cdef _make_room(Arena arena, adm_key_table *described, uint32_t wanted):
+    """Add a segment where there are fewer than `wanted` cells: four times as many as there were, so that six suffice."""
+    cdef uint32_t total = 0
+    cdef uint32_t k = 0
+    cdef uint32_t end
+    while k < <uint32_t>ADM_KEY_SEGMENTS and described.ends[k]:
+        total = described.ends[k]
+        k += 1
+    if wanted <= total:
+        return
+    if k == <uint32_t>ADM_KEY_SEGMENTS:
+        raise ArenaError(f"{arena.path or 'private arena'}: its table of keys is damaged")
+    end = min(max(wanted, 4 * total, KEY_CELLS_FIRST), ADM_KEY_CELLS_MAX)
+    try:
+        described.at[k] = arena.allot((end - total) * sizeof(adm_key))
+    except ArenaError as error:
+        raise ArenaError(f"{error} (room for {wanted // 2} keys takes {(end - total) * sizeof(adm_key)} bytes)") from None
+    described.ends[k] = end
 
 
 cdef _set_bulkhead(Arena arena, adm_params *params, tuple values):

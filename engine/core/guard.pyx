@@ -116,7 +116,7 @@ cdef PyObject *_call_plain(PyObject *callable, PyObject *const *args, size_t cou
     cdef stay inside
     cdef verdict given
     cdef PyObject *result
-    if not self.policy.enter(1, &inside, &given):
+    if not self.policy.enter(1, NULL, &inside, &given):
         self.policy.set_refusal(&given)
         return NULL
     result = PyObject_Vectorcall(<PyObject *>self.function, args, count, names)
@@ -234,7 +234,7 @@ cdef PySendResult _resume(PyObject *visit, PyObject *value, PyObject **result) e
     cdef verdict given
     cdef PySendResult status
     if not self.entered:
-        if not self.policy.enter(1, &self.inside, &given):
+        if not self.policy.enter(1, NULL, &self.inside, &given):
             self.coroutine.close()      # it was refused, not forgotten
             self.policy.set_refusal(&given)
             return PYGEN_ERROR

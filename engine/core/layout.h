@@ -94,11 +94,26 @@ typedef struct adm_row {
 #define ADM_HAS_BULKHEAD 2U
 #define ADM_HAS_BREAKER 4U
 
+enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
+enum adm_keyed { ADM_UNKEYED, ADM_KEYED_REFUSE, ADM_KEYED_SHARED };    /* what is done with a key that finds no room */
+
+/* Cells of keys that grow without moving, as adm_cells do: the window of a key lies in every segment. */
+#define ADM_KEY_SEGMENTS 6
+#define ADM_KEY_CELLS_MAX 2097152           /* 32 MiB */
+typedef struct adm_key_table {
+    uint64_t at[ADM_KEY_SEGMENTS];          /* offsets of adm_key[] */
+    uint32_t ends[ADM_KEY_SEGMENTS];        /* cells in this segment and those before it; zero: no such segment */
+} adm_key_table;
+
 typedef struct adm_limiter_params {
     uint64_t slot;              /* offset of an adm_limiter */
     int64_t interval_ns;        /* time one token takes to come back */
     int64_t depth_ns;           /* burst x interval: how far ahead of the clock the level may run */
-    uint64_t burst;             /* tokens */
+    uint64_t burst;             /* tokens of a full bucket, or of a window */
+    int64_t unit_ns;            /* length of a window; 28 days mean a month */
+    uint32_t algorithm;         /* adm_algorithm */
+    uint32_t keyed;             /* adm_keyed */
+    adm_key_table keys[ADM_ALGORITHMS];     /* one for each algorithm that was ever in force: their words differ */
 } adm_limiter_params;
 
 /* Permit words that grow without moving: segment k holds the cells from ends[k - 1] up to ends[k]. */
@@ -155,8 +170,15 @@ typedef struct adm_params {
 
 typedef struct adm_limiter {
     _Alignas(ADM_LINE)
-    adm_word tat;               /* callers by CAS; theoretical arrival time, monotonic ns; zero: full */
+    adm_word levels[ADM_ALGORITHMS];        /* callers by CAS; the bucket of each algorithm (bucket.pxd); zero: full */
 } adm_limiter;
+
+/* The bucket of one key. Both words change hands by one compare-and-swap of 128 bits; takers change `level` alone. */
+typedef struct adm_key {
+    _Alignas(16)
+    adm_word id;                /* who claims it; 64 bits of keyed hash; zero: never used */
+    adm_word level;             /* callers by CAS; as in adm_limiter */
+} adm_key;
 
 typedef struct adm_breaker {
     _Alignas(ADM_LINE)
@@ -235,6 +257,7 @@ _Static_assert(sizeof(adm_owner) == ADM_LINE, "an owner has a line of its own");
 _Static_assert(sizeof(adm_row) == 3 * ADM_LINE, "directory row");
 _Static_assert(sizeof(adm_event) == 32, "two events a line");
 _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
+_Static_assert(sizeof(adm_key) == 16, "a key is 16 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
 _Static_assert(sizeof(adm_meter) == 3 * ADM_LINE, "meter");
 _Static_assert(ADM_REASONS == 12, "ADM_COUNTERS leaves room for every reason");
@@ -250,6 +273,7 @@ static inline uint64_t adm_layout_hash(void)
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), offsetof(adm_breaker, opened),
         offsetof(adm_breaker_params, probes), ADM_BUCKETS, ADM_CLASSES, sizeof(adm_meter),
+        ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys),
         offsetof(adm_meter, counts),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;

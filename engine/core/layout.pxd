@@ -65,11 +65,34 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_HAS_BULKHEAD
     const uint32_t ADM_HAS_BREAKER
 
+    enum:
+        ADM_GCRA
+        ADM_SLIDING_WINDOW
+        ADM_FIXED_WINDOW
+        ADM_ALGORITHMS
+
+    enum:
+        ADM_UNKEYED
+        ADM_KEYED_REFUSE
+        ADM_KEYED_SHARED
+
+    enum:
+        ADM_KEY_SEGMENTS
+        ADM_KEY_CELLS_MAX
+
+    ctypedef struct adm_key_table:
+        uint64_t at[6]
+        uint32_t ends[6]
+
     ctypedef struct adm_limiter_params:
         uint64_t slot
         int64_t interval_ns
         int64_t depth_ns
         uint64_t burst
+        int64_t unit_ns
+        uint32_t algorithm
+        uint32_t keyed
+        adm_key_table keys[3]
 
     enum:
         ADM_SEGMENTS
@@ -118,7 +141,11 @@ cdef extern from "layout.h" nogil:
         adm_breaker_params breaker
 
     ctypedef struct adm_limiter:
-        adm_word tat
+        adm_word levels[3]
+
+    ctypedef struct adm_key:
+        adm_word id
+        adm_word level
 
     ctypedef struct adm_breaker:
         adm_word state

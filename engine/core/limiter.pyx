@@ -1,62 +1,108 @@
-"""Rate limit: the generic cell rate algorithm, a token bucket in one word.
+"""Rate limit: tokens of a bucket in one word, changed by one compare-and-swap. A refusal writes nothing; zero is a full bucket.
 
-The word is the theoretical arrival time (TAT), in nanoseconds: the instant at which the bucket would be full again. A token
-costs `interval` of time; the TAT may run ahead of the clock by `depth = burst x interval`. A caller that wants `cost`
-tokens moves it, by one compare-and-swap, from
+`gcra`, the generic cell rate algorithm, is a token bucket. The word is the theoretical arrival time (TAT), in nanoseconds: the
+instant at which the bucket would be full again. A token costs `interval` of time; the TAT may run ahead of the clock by
+`depth = burst x interval`. A caller that wants `cost` tokens moves it from
 
     max(TAT, now)   to   max(TAT, now) + cost x interval
 
-and is refused where that would lie more than `depth` ahead. So over any span t no more than `burst + rate x t` tokens are given, a
-refusal writes nothing, and zero is a full bucket. A clock that steps back gives no tokens early: the TAT does not move.
-
+and is refused where that would lie more than `depth` ahead. So over any span t no more than `burst + rate x t` tokens are given.
 `interval` is rounded up to whole nanoseconds: at the highest rate, ten million a second, the limit is kept exactly and
 lower rates lose less than one token in a hundred. Source: ITU-T I.371, annex A (virtual scheduling).
+
+`sliding_window` estimates the tokens of the last unit of time from two windows of it, the one before weighed by the part of it that
+the last unit still covers:
+
+    63            34 33              17 16               0
+    +---------------+------------------+------------------+
+    | start, s      | window before    | this window      |        before x left / unit + this + cost <= limit
+    +---------------+------------------+------------------+
+
+The estimate takes the window before as spread evenly: a span of one unit may hold up to twice the limit where it was not, any
+span of n units at most (n + 1) x limit. The time stands in the word as whole seconds, good for 34 years of uptime.
+
+`fixed_window` gives the limit anew with every second, minute, hour, day or month of UTC:
+
+    63                       28 27                        0
+    +--------------------------+---------------------------+
+    | end, ticks of 2^23 ns    | tokens of this window     |
+    +--------------------------+---------------------------+
+
+The wall clock is asked only when a window opens, and the word then says when it ends in the time of the arena, rounded up by 8.4 ms at
+most. So a step of the wall clock moves no window that is open. A new one ends at the first boundary of the calendar that lies a whole
+unit (less 1/64, for clocks that are slewed) after the end of the one before: windows that follow one another are never
+shorter than that, whatever the wall clock does; after a step one is longer, by less than a unit, and then they lie on
+the calendar again. While the clock runs straight every window is that of the calendar. The arena's time stands still while the host
+is suspended: a window then ends late by as much. A key whose cell was given to another starts without a window before.
+
+Time that goes back gives nothing early in any of them: the words keep the latest that they came to. A change of rate, burst or unit
+keeps the word, a change of algorithm starts with a full bucket, and with the old word when it is changed back.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load
+from engine.core.bucket cimport bucket_adjust, bucket_remaining, bucket_take
 from engine.core.clock cimport clock_ns
-from engine.core.layout cimport ADM_HAS_RATE_LIMIT, adm_limiter, adm_limiter_params
+from engine.core.keys cimport keys_adjust, keys_level, keys_take, subject, subject_read
+from engine.core.layout cimport ADM_GCRA, ADM_HAS_RATE_LIMIT, ADM_KEYED_REFUSE, adm_limiter_params
 from engine.core.view cimport adm_view, view_of
 from engine.core.whole cimport whole
 
 from engine.core.arena import ArenaError
 
 
-cdef int64_t limiter_take(adm_limiter *limiter, const adm_limiter_params *params, int64_t now_ns, uint32_t cost,
-                          bint keep) noexcept nogil:
+cdef double LONGEST_WAIT_S = 10 * 365 * 86400
+
+
+cdef int64_t limiter_take(adm_view *view, const subject *who, int64_t now_ns, uint32_t cost, bint keep) noexcept nogil:
     """Zero where `cost` tokens were there (and were taken, if `keep`), else the nanoseconds until they are.
 
-    The caller has checked that `cost` is at most the burst, so nothing here overflows.
+    The caller has checked that `cost` is at most the burst, and that there is a key where the rule is keyed.
     """
-    cdef int64_t wanted = params.interval_ns * cost
-    cdef int64_t tat, level
-    while True:
-        tat = <int64_t>adm_load(&limiter.tat)
-        level = (tat if tat > now_ns else now_ns) + wanted
-        if level - now_ns > params.depth_ns:
-            return level - now_ns - params.depth_ns
-        if not keep or adm_cas(&limiter.tat, <unsigned long long>tat, <unsigned long long>level):
-            return 0
+    return _take(view, who, now_ns, cost, keep, 0)
 
 
-cdef void limiter_refund(adm_limiter *limiter, const adm_limiter_params *params, uint32_t cost) noexcept nogil:
-    """Hand back tokens that were taken a moment ago."""
-    cdef int64_t tat
+cdef inline int64_t _take(adm_view *view, const subject *who, int64_t now_ns, uint32_t cost, bint keep,
+                          int64_t patience_ns) noexcept nogil:
+    """The nanoseconds until the tokens are there; where that is at most `patience_ns` they are taken, if `keep`."""
+    cdef const adm_limiter_params *params = &view.params.rate_limit
+    cdef uint64_t word, after
+    cdef int64_t wait_ns
+    if params.keyed and (keys_take(&view.keys, who, params, view.time, now_ns, cost, keep, patience_ns, &wait_ns)
+                         or params.keyed == ADM_KEYED_REFUSE):
+        return wait_ns
     while True:
-        tat = <int64_t>adm_load(&limiter.tat)
-        if adm_cas(&limiter.tat, <unsigned long long>tat, <unsigned long long>(tat - params.interval_ns * cost)):
+        word = adm_load(view.level)
+        wait_ns = bucket_take(word, params, view.time, now_ns, cost, &after)
+        if wait_ns > patience_ns or not keep or adm_cas(view.level, word, after):
+            return wait_ns
+
+
+cdef void limiter_adjust(adm_view *view, const subject *who, int64_t now_ns, int64_t taken_ns, int64_t more) noexcept nogil:
+    """Charge `more` tokens, as far as there are any, or where that is negative hand back what was taken at `taken_ns`."""
+    cdef const adm_limiter_params *params = &view.params.rate_limit
+    cdef uint64_t word
+    if params.keyed:
+        keys_adjust(&view.keys, who, params, view.time, now_ns, taken_ns, more)
+        return
+    while True:
+        word = adm_load(view.level)
+        if adm_cas(view.level, word, bucket_adjust(word, params, view.time, now_ns, taken_ns, more)):
             return
 
 
-cdef int64_t limiter_remaining(const adm_limiter *limiter, const adm_limiter_params *params, int64_t now_ns) noexcept nogil:
-    """Whole tokens that could be taken now."""
-    cdef int64_t ahead = <int64_t>adm_load(&limiter.tat) - now_ns
-    if ahead < 0:
-        ahead = 0
-    return (params.depth_ns - ahead) // params.interval_ns if ahead < params.depth_ns else 0
+cdef int64_t limiter_remaining(adm_view *view, const subject *who, int64_t now_ns) noexcept nogil:
+    """Whole tokens that could be taken now; of a keyed rule the key's, or those that keys without a cell share."""
+    cdef const adm_limiter_params *params = &view.params.rate_limit
+    cdef uint64_t word
+    if params.keyed and who.id:
+        if keys_level(&view.keys, who, params, now_ns, &word):
+            return bucket_remaining(word, params, now_ns)
+        if params.keyed == ADM_KEYED_REFUSE:
+            return 0
+    return bucket_remaining(adm_load(view.level), params, now_ns)
 
 
 cdef class Limiter:
@@ -75,23 +121,51 @@ cdef class Limiter:
             raise ArenaError("this limiter was taken out of service")
         return view
 
-    def try_acquire(self, cost=1):
-        """Take `cost` tokens if they are there. Raises TypeError, and ValueError for a cost below 1 or over the burst."""
-        cdef adm_view *view = self._view()
+    cdef uint32_t _asked(self, adm_view *view, object cost, object key, subject *who) except 0:
         cdef int64_t wanted = 1
         if cost is not 1:
             wanted = whole(cost, "cost", 1, <int64_t>view.params.rate_limit.burst)
-        return limiter_take(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time),
-                            <uint32_t>wanted, True) == 0
+        if view.params.rate_limit.keyed and not (subject_read(self.arena, key, who) and who.id):
+            raise ValueError(f"key = {key!r}: must have 1 to 256 bytes")
+        return <uint32_t>wanted
+
+    def try_acquire(self, cost=1, key=None):
+        """Take `cost` tokens if they are there. Raises TypeError, and ValueError for a cost below 1 or over the burst.
+
+        A keyed limiter needs a `key` of 1 to 256 bytes, or raises ValueError; any other takes no notice of it.
+        """
+        cdef adm_view *view = self._view()
+        cdef subject who
+        cdef uint32_t wanted = self._asked(view, cost, key, &who)
+        return limiter_take(view, &who, clock_ns(&self.arena.time), wanted, True) == 0
+
+    def reserve(self, cost=1, key=None, max_wait=None):
+        """Book `cost` tokens: the seconds to wait before using them, or None where that is over `max_wait` (ten years).
+
+        Only `gcra` can be booked ahead; a window gives what it has, 0.0, or None. Raises as `try_acquire` does.
+        """
+        cdef adm_view *view = self._view()
+        cdef subject who
+        cdef uint32_t wanted = self._asked(view, cost, key, &who)
+        cdef double limit = LONGEST_WAIT_S if max_wait is None else max_wait
+        cdef int64_t patience_ns, wait_ns
+        if not 0 <= limit <= LONGEST_WAIT_S:
+            raise ValueError(f"max_wait = {max_wait!r}: must be from 0 seconds to ten years")
+        patience_ns = <int64_t>(limit * 1e9) if view.params.rate_limit.algorithm == ADM_GCRA else 0
+        wait_ns = _take(view, &who, clock_ns(&self.arena.time), wanted, True, patience_ns)
+        return wait_ns / 1e9 if wait_ns <= patience_ns else None
 
     @property
     def remaining(self):
-        """Whole tokens that could be taken now."""
-        cdef adm_view *view = self._view()
-        return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time))
+        """Whole tokens that could be taken now; of a keyed limiter those that keys without a cell share."""
+        cdef subject nobody
+        nobody.id = 0
+        return limiter_remaining(self._view(), &nobody, clock_ns(&self.arena.time))
 
     @property
     def retry_after(self):
-        """Seconds until one token is there; 0.0 where one is."""
+        """Seconds until one token is there; 0.0 where one is, and for a keyed limiter."""
         cdef adm_view *view = self._view()
-        return limiter_take(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time), 1, False) / 1e9
+        if view.params.rate_limit.keyed:
+            return 0.0
+        return limiter_take(view, NULL, clock_ns(&self.arena.time), 1, False) / 1e9

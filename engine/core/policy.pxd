@@ -4,11 +4,14 @@ from engine.core.admit cimport verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
 from engine.core.bulkhead cimport grant
+from engine.core.keys cimport subject
 
 
 ctypedef struct stay:
     uint32_t owner          # row that was granted the permit; zero: nothing to report, or reported
     int64_t start_ns
+    uint32_t cost           # tokens that it stands for
+    subject who             # whose tokens
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
 
@@ -21,7 +24,9 @@ cdef class Policy:
     cdef Permit lone        # of the `with` block that was entered while none was open
     cdef list held          # of those entered since
 
-    cdef bint enter(self, uint32_t cost, stay *inside, verdict *given) except -1
+    cdef bint enter(self, uint32_t cost, const subject *who, stay *inside, verdict *given) except -1
+    cdef bint ask(self, cost, key, stay *inside, verdict *given) except -1
+    cdef bint settle_cost(self, stay *inside, actual) except -1
     cdef bint leave(self, stay *inside, outcome how)
     cdef void set_refusal(self, const verdict *given) noexcept
     cdef Permit granted(self, const stay *inside)

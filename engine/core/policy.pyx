@@ -18,10 +18,12 @@ from engine.core.clock cimport clock_ns
 from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NO_RULE, ADM_OK, ADM_UNKNOWN_POLICY,
 )
-from engine.core.limiter cimport limiter_remaining
+from engine.core.keys cimport subject, subject_read
+from engine.core.limiter cimport limiter_adjust, limiter_remaining
 from engine.core.permit cimport permit_generation
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
+from engine.core.whole cimport whole
 
 from engine.core.admit import REASONS, RULES
 
@@ -119,6 +121,15 @@ cdef class Permit:
         """Report that the work was given up: neither a success nor a failure."""
         return self is self.policy.nothing_to_report or self.policy.leave(&self.inside, IGNORED)
 
+    def settle_cost(self, actual):
+        """Put the tokens that the work turned out to need, 0 to the burst, in the place of those that were taken.
+
+        What is missing is taken as far as there is any, what is over goes back to the window it was taken from. False, and nothing is
+        done, once the permit is reported, without a rate limit and for a policy without a bulkhead or breaker, whose permits are not
+        told apart. Raises TypeError, and ValueError for a cost out of range.
+        """
+        return self.policy.settle_cost(&self.inside, actual)
+
     @property
     def reason(self):
         return ""
@@ -182,24 +193,28 @@ cdef class Policy:
         self.nothing_to_report = Permit.__new__(Permit)
         self.nothing_to_report.policy = self
 
-    cdef bint enter(self, uint32_t cost, stay *inside, verdict *given) except -1:
-        """Judge; where admitted, `inside` is what the call holds until `leave`."""
+    cdef bint enter(self, uint32_t cost, const subject *who, stay *inside, verdict *given) except -1:
+        """Judge for `who` (NULL: for no key); where admitted, `inside` is what the call holds until `leave`."""
         cdef adm_view *view = view_of(self.arena, self.row)
         cdef int64_t now_ns
+        inside.who.id = 0
+        if who != NULL:
+            inside.who = who[0]
         if view == NULL or not view.params.rules:
             given.reason = ADM_UNKNOWN_POLICY
             given.rule = ADM_NO_RULE
             given.wait_ns = 0
             return False
         now_ns = clock_ns(&self.arena.time)
-        judge(view, self.arena.owner, now_ns, cost, 0, True, given)
+        judge(view, self.arena.owner, now_ns, &inside.who, cost, 0, True, given)
         if may_be_orphaned(view, given) and sweep(self.arena, now_ns) > 0:
-            judge(view, self.arena.owner, now_ns, cost, 0, True, given)
+            judge(view, self.arena.owner, now_ns, &inside.who, cost, 0, True, given)
         count_verdict(view, given)
         if given.reason != ADM_OK:
             return False
         inside.owner = self.arena.owner if view.params.rules & (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER) else 0
         inside.start_ns = now_ns
+        inside.cost = cost
         inside.permit.word = given.permit.word
         inside.permit.cell = given.permit.cell
         inside.permit.index = given.permit.index
@@ -233,15 +248,30 @@ cdef class Policy:
         """Set the exception for a refusal; the caller returns the value that says one is set."""
         adm_set_exception(_refusals[given.reason], (self.name, RULES[given.rule], given.wait_ns / 1e9))
 
-    def try_acquire(self, cost=1):
+    cdef bint settle_cost(self, stay *inside, actual) except -1:
+        cdef adm_view *view = view_of(self.arena, self.row)
+        cdef int64_t wanted
+        if view == NULL or not view.params.rules & ADM_HAS_RATE_LIMIT:
+            return False
+        wanted = whole(actual, "actual", 0, <int64_t>view.params.rate_limit.burst)
+        if inside.owner == 0 or inside.owner != self.arena.owner:
+            return False
+        if view.params.rate_limit.keyed and inside.who.id == 0:     # it became keyed meanwhile
+            return False
+        limiter_adjust(view, &inside.who, clock_ns(&self.arena.time), inside.start_ns, wanted - <int64_t>inside.cost)
+        inside.cost = <uint32_t>wanted
+        return True
+
+    def try_acquire(self, cost=1, key=None):
         """The verdict of every rule, at once: a Permit (truthy) or a Refusal (falsy). `cost` counts tokens.
 
-        Never raises for a refusal. A cost below 1 or over the burst is refused as `invalid`.
+        `key`, a str or bytes, is whose tokens they are where the rate limit is keyed; other rules take no notice of it. Never raises
+        for a refusal: a cost below 1 or over the burst, a key over 256 bytes and a missing one are refused as `invalid`.
         """
         cdef verdict given
         cdef stay inside
         cdef Refusal refusal
-        if self.enter(1 if cost is 1 else _tokens(cost), &inside, &given):
+        if self.ask(cost, key, &inside, &given):
             return self.granted(&inside)
         refusal = Refusal.__new__(Refusal)
         refusal.policy = self
@@ -259,11 +289,18 @@ cdef class Policy:
         permit.inside = inside[0]
         return permit
 
-    def acquire_or_raise(self, cost=1):
+    cdef bint ask(self, cost, key, stay *inside, verdict *given) except -1:
+        cdef uint32_t tokens = 1 if cost is 1 else _tokens(cost)
+        cdef subject who
+        if key is None:
+            return self.enter(tokens, NULL, inside, given)
+        return self.enter(tokens if subject_read(self.arena, key, &who) else 0, &who, inside, given)
+
+    def acquire_or_raise(self, cost=1, key=None):
         """A permit. Raises the subclass of Refused that names the reason."""
         cdef stay inside
         cdef verdict given
-        if not self.enter(_tokens(cost), &inside, &given):
+        if not self.ask(cost, key, &inside, &given):
             self.set_refusal(&given)
             return adm_raise()
         return self.granted(&inside)
@@ -272,7 +309,7 @@ cdef class Policy:
         cdef stay inside
         cdef verdict given
         cdef Permit permit
-        if not self.enter(1, &inside, &given):
+        if not self.enter(1, NULL, &inside, &given):
             self.set_refusal(&given)
             return <Permit>adm_raise()
         permit = self.granted(&inside)
@@ -323,11 +360,18 @@ cdef class Policy:
 
     @property
     def remaining(self):
-        """Tokens that could be taken now, or None without a rate limit."""
+        """Tokens that could be taken now, or None without a rate limit or where each key has its own."""
+        return self.remaining_of(None)
+
+    def remaining_of(self, key):
+        """Tokens that `key` could take now; None without a rate limit, and for no key where each has its own."""
         cdef adm_view *view = view_of(self.arena, self.row)
+        cdef subject who
         if view == NULL or not view.params.rules & ADM_HAS_RATE_LIMIT:
             return None
-        return limiter_remaining(view.limiter, &view.params.rate_limit, clock_ns(&self.arena.time))
+        if view.params.rate_limit.keyed and not (subject_read(self.arena, key, &who) and who.id):
+            return None
+        return limiter_remaining(view, &who, clock_ns(&self.arena.time))
 
     @property
     def version(self):

@@ -3,8 +3,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load, adm_word
 from engine.core.cells cimport cells
+from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
-from engine.core.layout cimport adm_breaker, adm_limiter, adm_meter, adm_params, adm_row
+from engine.core.keys cimport key_cells
+from engine.core.layout cimport adm_breaker, adm_meter, adm_params, adm_row
 
 
 ctypedef struct adm_view:
@@ -14,7 +16,9 @@ ctypedef struct adm_view:
     journal book            # the arena's
     uint32_t index          # of the row
     adm_meter *meter        # this process's
-    adm_limiter *limiter
+    adm_word *level         # of the rate limit
+    key_cells keys
+    const timebase *time
     adm_breaker *breaker
     adm_word *window        # of the breaker, by count
     adm_word *buckets       # of the breaker, by time

@@ -16,6 +16,7 @@ from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_params,
 )
+from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_of
 from engine.core.repair cimport attach
 
@@ -23,7 +24,9 @@ from engine.core.repair cimport attach
 cdef void _point(Arena arena, adm_view *view) noexcept nogil:
     cdef adm_params *params = &view.params
     if params.rules & ADM_HAS_RATE_LIMIT:
-        view.limiter = <adm_limiter *>(arena.base + params.rate_limit.slot)
+        view.level = &(<adm_limiter *>(arena.base + params.rate_limit.slot)).levels[params.rate_limit.algorithm]
+        view.keys = key_cells_of(arena.base, &params.rate_limit.keys[params.rate_limit.algorithm])
+        view.time = &arena.time
     if params.rules & ADM_HAS_BULKHEAD:
         view.permits = cells_of(arena.base, &params.bulkhead.cells)
         adm_note(&view.hint, (arena.owner - 1) * 8 % params.bulkhead.limit)

@@ -22,6 +22,7 @@ from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_set
 from engine.core.cells cimport cells
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find
+from engine.core.keys cimport KEY_MAX, subject, subject_of
 from engine.core.layout cimport (
     ADM_FREE, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_NO_RULE, ADM_OK,
     ADM_REMOTE_MAX, ADM_REMOTE_OWNER, ADM_ROWS_MAX, ADM_SHED, ADM_UNKNOWN_POLICY,
@@ -48,7 +49,6 @@ cdef enum:
 cdef int64_t MS = 1000000
 cdef uint64_t HOLD_MS = 60000           # of a remote permit that asks for nothing else
 cdef uint64_t HOLD_MAX_MS = 86400000
-cdef uint64_t KEY_MAX = 256             # bytes
 
 BATCH_MAX = 1000
 
@@ -64,6 +64,7 @@ class WireError(ValueError):
 ctypedef struct question:
     const uint8_t *policy
     uint64_t policy_bytes
+    const uint8_t *key
     uint64_t key_bytes
     uint64_t cost
     uint64_t hold_ms
@@ -74,6 +75,7 @@ ctypedef struct answer:
     uint32_t row
     verdict given
     uint32_t cost
+    subject who
     uint64_t remaining      # tokens left by the rate limit
     token permit            # word of zero: nothing to report
     bint peek
@@ -91,6 +93,7 @@ cdef question _read_question(reader *r) noexcept nogil:
     cdef question asked
     asked.policy = NULL
     asked.policy_bytes = 0
+    asked.key = NULL
     asked.key_bytes = 0
     asked.cost = 1
     asked.hold_ms = 0
@@ -100,6 +103,7 @@ cdef question _read_question(reader *r) noexcept nogil:
             asked.policy = r.bytes
             asked.policy_bytes = r.value
         elif r.kind == BYTES and r.number == 2:
+            asked.key = r.bytes
             asked.key_bytes = r.value
         elif r.kind == VARINT and r.number == 3:
             asked.cost = <uint32_t>r.value
@@ -172,7 +176,7 @@ cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noe
         remote = _remote_cells(arena)
         if not take_cell(&remote, ADM_REMOTE_MAX, <uint32_t>adm_peek(&arena.remote_hint), ADM_REMOTE_OWNER, now_ns,
                          life_ns, &held):
-            hand_back(view, given, made.cost, now_ns)
+            hand_back(view, given, &made.who, made.cost, now_ns)
             _refuse(made, ADM_SHED)
             return
         adm_note(&arena.remote_hint, held.index + 1)
@@ -198,17 +202,19 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
         made.view = NULL
         _refuse(&made, ADM_UNKNOWN_POLICY)
         return made
-    if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0 or asked.key_bytes > KEY_MAX:
+    if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0 or asked.key_bytes > <uint64_t>KEY_MAX:
         _refuse(&made, ADM_INVALID)
         return made
+    if asked.key_bytes:
+        made.who = subject_of(arena.header.secret, asked.key, asked.key_bytes)
     life_ns = _life_ns(made.view, asked.hold_ms)
-    judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, not made.peek, &made.given)
+    judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, not made.peek, &made.given)
     if may_be_orphaned(made.view, &made.given) and not made.peek and sweep(arena, now_ns) > 0:
-        judge(made.view, ADM_REMOTE_OWNER, now_ns, made.cost, life_ns, True, &made.given)
+        judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, True, &made.given)
     if made.given.reason == ADM_OK and not made.peek:
         _issue(arena, &made, now_ns, life_ns)
     if made.view.params.rules & ADM_HAS_RATE_LIMIT:
-        made.remaining = <uint64_t>limiter_remaining(made.view.limiter, &made.view.params.rate_limit, now_ns)
+        made.remaining = <uint64_t>limiter_remaining(made.view, &made.who, now_ns)
     return made
 
 
@@ -354,7 +360,7 @@ cdef uint8_t *_write_item(uint8_t *out, const uint8_t *item, uint64_t size) noex
 
 
 cdef void _withdraw(Arena arena, const answer *made, int64_t now_ns) noexcept nogil:
-    hand_back(made.view, &made.given, made.cost, now_ns)
+    hand_back(made.view, &made.given, &made.who, made.cost, now_ns)
     if made.permit.word and not made.view.params.rules & ADM_HAS_BULKHEAD:
         bulkhead_settle(<adm_word *>arena.base + made.permit.cell, made.permit.word)
 

@@ -24,6 +24,7 @@ from engine.core import wire
 from engine.policy import Policy
 
 HOUR = {"window": "1h", "failure_rate": 1.0}
+FIFTH = 720_000
 
 
 def say(what: object) -> None:
@@ -179,6 +180,29 @@ def saturate(arena: str, until: str) -> None:
 
 
 # ---- breaker ----
+
+
+def race_for_keys(arena: str, board: str, seat: str, keys: str) -> None:
+    """Take five tokens of each key, if they are there, while passers-by claim and leave cells.
+
+    A worker comes to a key only when the other has come to it as well.
+    """
+    policy = engine.Engine(arena).policy("keyed/race")
+    mine, theirs = int(seat), 1 - int(seat)
+    for number in range(5_000):
+        policy.try_acquire(key=f"at first {number}")
+    admitted = []
+    with shared_words(board) as words:
+        say("ready")
+        told()
+        for number in range(int(keys)):
+            policy.try_acquire(key=f"passer-by {seat} {number}")
+            words[mine] = number + 1
+            while words[theirs] <= number:
+                os.sched_yield()
+            admitted.append(sum(bool(policy.try_acquire(FIFTH, f"key {number}")) for _ in range(5)))
+    say(admitted)
+    told()
 
 
 def probe(arena: str, callers: str) -> None:

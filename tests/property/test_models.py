@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -11,7 +12,17 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from models import TICK, Admission, BreakerModel, BulkheadModel, PolicyModel, RateModel
+from models import (
+    TICK,
+    Admission,
+    BreakerModel,
+    BulkheadModel,
+    FixedModel,
+    PolicyModel,
+    RateModel,
+    SlidingModel,
+    rate_model,
+)
 
 from engine import Engine, Policy, rules
 from engine.testing import ManualClock
@@ -43,6 +54,7 @@ WINDOWS = st.one_of(
 SHARES = st.one_of(st.sampled_from((0.000_001, 0.2, 0.5, 0.8, 1.0)), st.floats(0.001, 1.0))
 SECONDS = st.sampled_from((0.05, 0.1, 0.5, 1.0, 3.7)) | st.floats(0.05, 20.0)
 RATES = st.sampled_from(("1/s", "3/s", "7/s", "1000/s", "10000000/s", "100/min", "7/h", "1/day"))
+ALGORITHMS = ("gcra", "sliding_window", "fixed_window")
 OUTCOMES = ("success", "failure", "ignore")
 
 
@@ -79,6 +91,15 @@ def rate_limits(draw: st.DrawFn) -> rules.RateLimit:
     return rules.RateLimit(draw(RATES), burst=burst)
 
 
+def windows(algorithm: str) -> st.SearchStrategy[rules.RateLimit]:
+    counts = st.integers(1, 30) | st.sampled_from((100, 3_000, 100_000))
+    return st.builds(
+        lambda count, unit: rules.RateLimit(f"{count}/{unit}", algorithm=algorithm),
+        counts,
+        st.sampled_from(("s", "s", "min", "h", "day")),
+    )
+
+
 def bulkheads(holds: st.SearchStrategy[float | None]) -> st.SearchStrategy[rules.Bulkhead]:
     return st.builds(
         lambda limit, hold: rules.Bulkhead(limit, hold=hold), st.integers(1, 12), holds
@@ -104,7 +125,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.model = PolicyModel(
             BreakerModel(*breaker.core()) if breaker else None,
             BulkheadModel(*bulkhead.core()) if bulkhead else None,
-            RateModel(*rate.core()) if rate else None,
+            rate_model(*rate.core()) if rate else None,
         )
         self.out: list[tuple[Any, Admission]] = []
         self.taken: list[tuple[int, int]] = []
@@ -196,7 +217,7 @@ class PolicyMachine(RuleBasedStateMachine):
     def keeps_the_rate_over_every_interval(self) -> None:
         """From any admission to the last one: at most burst + rate x t tokens."""
         model = getattr(self, "model", None) and self.model.rate
-        if not model or not self.taken:
+        if not isinstance(model, RateModel) or not self.taken:
             return
         total = 0
         end = self.taken[-1][0]
@@ -225,6 +246,64 @@ class RateMachine(PolicyMachine):
     rate = rate_limits()
 
 
+class KeyedMachine(RuleBasedStateMachine):
+    """Keys of a table with little room: each as if it were alone, or without a cell and refused."""
+
+    @initialize(data=st.data(), start=STARTS, algorithm=st.sampled_from(ALGORITHMS))
+    def begin(self, data: st.DataObject, start: int, algorithm: str) -> None:
+        limits = rate_limits() if algorithm == "gcra" else windows(algorithm)
+        limit = msgspec.structs.replace(data.draw(limits), key="tenant", max_keys=1)
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=2 << 20)
+        self.policy = Policy("model/keyed", limit, engine=self.engine)
+        self.parameters = limit.core()
+        self.models: dict[str, RateModel | SlidingModel | FixedModel] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @rule(key=st.sampled_from("abcdefgh"), cost=st.integers(1, 4) | st.integers(1, 40))
+    def acquire(self, key: str, cost: int) -> None:
+        model = self.models.setdefault(key, rate_model(*self.parameters))
+        verdict = self.policy.try_acquire(cost, key)
+        if cost > model.burst:
+            assert verdict.reason == "invalid"
+            return
+        if not verdict and model.remaining(self.now) == model.burst:
+            return  # it found no room, as it had no cell: the crowd has them all
+        wait = model.take(self.now, cost)
+        assert (bool(verdict), verdict.retry_after) == (wait == 0, wait / NS)
+        assert self.policy.remaining_of(key) == model.remaining(self.now)
+
+    @rule(first=st.integers(0, 100_000), count=st.integers(1, 300) | st.just(3_000))
+    def crowd(self, first: int, count: int) -> None:
+        """Others come, and find room or not; the keys above must not notice."""
+        for number in range(first, first + count):
+            self.policy.try_acquire(key=str(number))
+
+    @invariant()
+    def no_key_was_touched(self) -> None:
+        for key, model in getattr(self, "models", {}).items():
+            if model.remaining(self.now) < model.burst:
+                assert self.policy.remaining_of(key) == model.remaining(self.now)
+
+
+class SlidingWindowMachine(PolicyMachine):
+    rate = windows("sliding_window")
+
+
+class FixedWindowMachine(PolicyMachine):
+    rate = windows("fixed_window")
+
+
 class BulkheadMachine(PolicyMachine):
     bulkhead = bulkheads(st.none() | SECONDS)
 
@@ -240,6 +319,9 @@ class AllRulesMachine(PolicyMachine):
 
 
 TestRate = RateMachine.TestCase
+TestSlidingWindow = SlidingWindowMachine.TestCase
+TestKeyed = KeyedMachine.TestCase
+TestFixedWindow = FixedWindowMachine.TestCase
 TestBulkhead = BulkheadMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

@@ -32,7 +32,7 @@ def test_defaults_are_those_of_the_design() -> None:
         *(5, 800_000, 30 * 10**9, 0),
     )
     assert Bulkhead(32).core() == (32, 0)
-    assert RateLimit("100/s").core() == (10_000_000, 100)
+    assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_duration_is_refused_when_its_text_is_malformed(text: str) -> None:
     ],
 )
 def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int, int]) -> None:
-    assert RateLimit(rate).core() == core
+    assert RateLimit(rate).core()[:2] == core
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_time_to_live_is_refused_outside_its_range(ttl: Any) -> None:
 
 
 def test_burst_is_refused_when_it_refills_for_more_than_ten_years() -> None:
-    assert RateLimit("1/day", burst=3_650).core() == (86_400 * 10**9, 3_650)
+    assert RateLimit("1/day", burst=3_650).core()[:2] == (86_400 * 10**9, 3_650)
     with pytest.raises(ValueError, match=r"burst \(3651\) must be at most 3650 at 1/day"):
         RateLimit("1/day", burst=3_651)
 
@@ -209,12 +209,12 @@ def test_tiny_share_stays_above_zero_in_the_core() -> None:
 
 @given(st.integers(1, 10_000_000), st.sampled_from(list(UNIT_S)), st.integers(1, 1_000_000_000))
 def test_interval_never_exceeds_the_rate(count: int, unit: str, burst: int) -> None:
-    interval_ns, usual_burst = RateLimit(f"{count}/{unit}").core()
+    interval_ns, usual_burst = RateLimit(f"{count}/{unit}").core()[:2]
     assert interval_ns * count >= UNIT_S[unit] * 10**9
     assert (interval_ns - 1) * count < UNIT_S[unit] * 10**9
     assert usual_burst == max(1, 10**9 // interval_ns)
     if burst * interval_ns <= TEN_YEARS_S * 10**9:
-        assert RateLimit(f"{count}/{unit}", burst=burst).core() == (interval_ns, burst)
+        assert RateLimit(f"{count}/{unit}", burst=burst).core()[:2] == (interval_ns, burst)
     else:
         with pytest.raises(ValueError, match="burst"):
             RateLimit(f"{count}/{unit}", burst=burst)
@@ -231,7 +231,7 @@ def test_kinds_are_in_order_of_judgement() -> None:
 def test_every_parameter_has_a_range_in_words() -> None:
     for rule in KINDS.values():
         for parameter in parameters(rule).values():
-            assert parameter.words.startswith(("must be an ", "must be a "))
+            assert parameter.words.startswith(("must be an ", "must be a ", "must be one of "))
 
 
 def test_spec_is_in_order_of_judgement_when_given_in_another() -> None:
@@ -240,7 +240,7 @@ def test_spec_is_in_order_of_judgement_when_given_in_another() -> None:
     assert list(spec.core().items()) == [
         ("breaker", Breaker().core()),
         ("bulkhead", (1, 0)),
-        ("rate_limit", (10**9, 1)),
+        ("rate_limit", (10**9, 1, 0, 10**9, 0, 65_536)),
     ]
 
 
@@ -270,3 +270,28 @@ def test_rule_is_checked_when_msgspec_converts_it() -> None:
     assert msgspec.convert({"open_for": "1s"}, Breaker) == Breaker(open_for=1)
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         msgspec.convert({"windw": 1}, Breaker)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"rate": "1/month"}, r"rate \(1/month\) is per month, which takes algorithm fixed_window"),
+        ({"rate": "100001/s", "algorithm": "sliding_window"}, "must be at most 100000/s"),
+        ({"rate": "250000001/day", "algorithm": "fixed_window"}, "must be at most 250000000/day"),
+        ({"rate": "5/s", "burst": 5, "algorithm": "fixed_window"}, "is of gcra alone"),
+        ({"rate": "5/s", "algorithm": "leaky"}, 'must be one of "gcra", "sliding_window" or'),
+        ({"rate": "5/s", "key": "k", "overflow": "drop"}, 'must be one of "refuse" or "shared"'),
+        ({"rate": "5/s", "key": ""}, "must be a name of 1 to 64 characters"),
+    ],
+)
+def test_rate_limit_is_refused_when_its_algorithm_cannot_count_so(
+    parameters: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        RateLimit(**parameters)
+
+
+def test_window_admits_its_rate_at_once() -> None:
+    limit = RateLimit("500/month", algorithm="fixed_window", key="tenant", overflow="shared")
+    assert limit.core()[1:] == (500, 2, 28 * 86_400 * 10**9, 2, 65_536)
+    assert RateLimit("90/min", algorithm="sliding_window").core()[1] == 90
