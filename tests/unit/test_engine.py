@@ -307,6 +307,20 @@ def test_apply_keeps_a_window_by_time_when_its_length_changes(
     assert seen(20) == (0, 0)
 
 
+def test_apply_keeps_the_outcomes_when_the_window_outgrows_its_ring(private: Engine) -> None:
+    private.apply(policy_set(pay=(rules.Breaker(window=20, min_calls=20),)))
+    pay = private.policy("shop/pay")
+    for turn in range(18):
+        pay.try_acquire().failure() if turn % 3 else pay.try_acquire().success()
+    private.apply(policy_set(pay=(rules.Breaker(window=5_000, min_calls=5_000),)))
+    breaker = private.snapshot().policies[0].breaker
+    assert (breaker.calls, breaker.failures, breaker.state) == (18, 12, "closed")
+    for _ in range(200):
+        pay.try_acquire().failure()
+    breaker = private.snapshot().policies[0].breaker
+    assert (breaker.calls, breaker.failures) == (218, 212)
+
+
 @pytest.mark.parametrize("change", [{"window": 11}, {"window": 9}, {"window": 100}, {"probes": 9}])
 def test_apply_keeps_the_circuit_open_when_its_size_changes(
     private: Engine, change: dict[str, int]
