@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
+from engine.core.atomic cimport adm_load
 from engine.core.view cimport adm_view
 
 
@@ -26,7 +27,28 @@ ctypedef struct pass_:
     int64_t wait_ns         # refused: how long until it is worth asking again
 
 
-cdef bint breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil
+cdef enum:
+    GENERATION = 0xFFFFFF
+
+
+cdef inline uint32_t _state(uint64_t word) noexcept nogil:
+    return <uint32_t>(word >> 61)
+
+
+cdef inline uint32_t _generation(uint64_t word) noexcept nogil:
+    return <uint32_t>(word >> 37) & <uint32_t>GENERATION
+
+
+cdef inline bint breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil:
+    """Ask to pass. A probe of `owner` lives `life_ns`, at most the probe timeout; zero: the probe timeout."""
+    cdef uint64_t seen = adm_load(&view.breaker.state)
+    given.probe = 0
+    given.generation = _generation(seen)
+    given.admitted = _state(seen) == <uint32_t>CLOSED
+    return given.admitted or breaker_enter_broken(view, owner, now_ns, life_ns, given)
+
+
+cdef bint breaker_enter_broken(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil
 cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint64_t probe, outcome how,
                         int64_t duration_ns, int64_t now_ns) noexcept nogil
 cdef bint breaker_would_refuse(adm_view *view, int64_t now_ns, int64_t *wait_ns) noexcept nogil

@@ -69,21 +69,12 @@ from engine.core.arena import ArenaError
 
 cdef int64_t MS = 1000000
 cdef uint64_t TIME_MASK = (<uint64_t>1 << 37) - 1
-cdef uint32_t GENERATION = 0xFFFFFF
 cdef uint32_t PROBE_GENERATION = 0xFFFFF
 cdef uint64_t COUNT = (<uint64_t>1 << 40) - 1   # of the words that carry a generation and a count
 cdef uint64_t OPENINGS_MAX = 0xFF
 cdef int64_t RETRY_NS = 100 * 1000000           # what a caller is told to wait while all probes are out, or outside the ramp
 
 STATES = ("closed", "open", "half_open", "recovering", "forced_open", "forced_closed")
-
-
-cdef inline uint32_t _state(uint64_t word) noexcept nogil:
-    return <uint32_t>(word >> 61)
-
-
-cdef inline uint32_t _generation(uint64_t word) noexcept nogil:
-    return <uint32_t>(word >> 37) & GENERATION
 
 
 cdef inline int64_t _rest_ns(uint64_t word, int64_t now_ns) noexcept nogil:
@@ -246,16 +237,8 @@ cdef bint _take_probe(adm_view *view, uint64_t seen, uint32_t owner, int64_t now
     return False
 
 
-cdef bint breaker_enter(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil:
-    """Ask to pass. A probe of `owner` lives `life_ns`, at most the probe timeout; zero: the probe timeout."""
-    cdef uint64_t seen = adm_load(&view.breaker.state)
-    given.probe = 0
-    given.generation = _generation(seen)
-    given.admitted = _state(seen) == CLOSED
-    return given.admitted or _enter_broken(view, owner, now_ns, life_ns, given)
-
-
-cdef bint _enter_broken(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil:
+cdef bint breaker_enter_broken(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, pass_ *given) noexcept nogil:
+    """Ask a circuit to pass that was not closed a moment ago."""
     cdef uint64_t seen
     if life_ns == 0 or life_ns > view.params.breaker.probe_timeout_ns:
         life_ns = view.params.breaker.probe_timeout_ns

@@ -43,7 +43,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load
-from engine.core.bucket cimport bucket_adjust, bucket_remaining, bucket_take
+from engine.core.bucket cimport bucket_adjust, bucket_remaining
 from engine.core.clock cimport clock_ns
 from engine.core.keys cimport keys_adjust, keys_level, keys_take, subject, subject_read
 from engine.core.layout cimport ADM_GCRA, ADM_HAS_RATE_LIMIT, ADM_KEYED_REFUSE, adm_limiter_params
@@ -56,28 +56,15 @@ from engine.core.arena import ArenaError
 cdef double LONGEST_WAIT_S = 10 * 365 * 86400
 
 
-cdef int64_t limiter_take(adm_view *view, const subject *who, int64_t now_ns, uint32_t cost, bint keep) noexcept nogil:
-    """Zero where `cost` tokens were there (and were taken, if `keep`), else the nanoseconds until they are.
-
-    The caller has checked that `cost` is at most the burst, and that there is a key where the rule is keyed.
-    """
-    return _take(view, who, now_ns, cost, keep, 0)
-
-
-cdef inline int64_t _take(adm_view *view, const subject *who, int64_t now_ns, uint32_t cost, bint keep,
-                          int64_t patience_ns) noexcept nogil:
-    """The nanoseconds until the tokens are there; where that is at most `patience_ns` they are taken, if `keep`."""
+cdef int64_t limiter_book_key(adm_view *view, const subject *who, int64_t now_ns, uint32_t cost, bint keep,
+                              int64_t patience_ns) noexcept nogil:
+    """The same for a rule that is keyed: from the key's own cell, or from those that keys without a cell share."""
     cdef const adm_limiter_params *params = &view.params.rate_limit
-    cdef uint64_t word, after
     cdef int64_t wait_ns
-    if params.keyed and (keys_take(&view.keys, who, params, view.time, now_ns, cost, keep, patience_ns, &wait_ns)
-                         or params.keyed == ADM_KEYED_REFUSE):
+    if (keys_take(&view.keys, who, params, view.time, now_ns, cost, keep, patience_ns, &wait_ns)
+            or params.keyed == ADM_KEYED_REFUSE):
         return wait_ns
-    while True:
-        word = adm_load(view.level)
-        wait_ns = bucket_take(word, params, view.time, now_ns, cost, &after)
-        if wait_ns > patience_ns or not keep or adm_cas(view.level, word, after):
-            return wait_ns
+    return limiter_book(view, now_ns, cost, keep, patience_ns)
 
 
 cdef void limiter_adjust(adm_view *view, const subject *who, int64_t now_ns, int64_t taken_ns, int64_t more) noexcept nogil:
@@ -152,7 +139,10 @@ cdef class Limiter:
         if not 0 <= limit <= LONGEST_WAIT_S:
             raise ValueError(f"max_wait = {max_wait!r}: must be from 0 seconds to ten years")
         patience_ns = <int64_t>(limit * 1e9) if view.params.rate_limit.algorithm == ADM_GCRA else 0
-        wait_ns = _take(view, &who, clock_ns(&self.arena.time), wanted, True, patience_ns)
+        if view.params.rate_limit.keyed:
+            wait_ns = limiter_book_key(view, &who, clock_ns(&self.arena.time), wanted, True, patience_ns)
+        else:
+            wait_ns = limiter_book(view, clock_ns(&self.arena.time), wanted, True, patience_ns)
         return wait_ns / 1e9 if wait_ns <= patience_ns else None
 
     @property
