@@ -13,12 +13,14 @@ from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_enter, break
 from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_take, grant
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find, read_params
+from engine.core.keys cimport subject
 from engine.core.layout cimport ADM_OK, adm_params
-from engine.core.limiter cimport limiter_refund, limiter_remaining, limiter_take
+from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.view cimport adm_view, view_of
 from engine.core.window cimport window_append, window_tally
 
 cdef int64_t MS = 1000000
+cdef subject _nobody    # no key
 
 
 cdef uint32_t _random(uint32_t *seed) noexcept nogil:
@@ -32,16 +34,16 @@ cdef uint64_t _patterns(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t
     cdef uint64_t taken = 0
     cdef grant permit
     cdef pass_ gate
-    if limiter_take(view.limiter, &view.params.rate_limit, now_ns, 2, True) == 0:
-        limiter_refund(view.limiter, &view.params.rate_limit, 1)
-    limiter_remaining(view.limiter, &view.params.rate_limit, now_ns)
+    if limiter_take(view, &_nobody, now_ns, 2, True) == 0:
+        limiter_adjust(view, &_nobody, now_ns, now_ns, -1)
+    limiter_remaining(view, &_nobody, now_ns)
     if bulkhead_take(&view.permits, &view.params.bulkhead, _random(seed), owner, now_ns, MS, &permit):
         taken = 1
         bulkhead_in_use(&view.permits, now_ns)
         bulkhead_settle(permit.cell, permit.word)
     if breaker_enter(view, owner, now_ns, 0, &gate):
-        breaker_leave(view, gate.generation, gate.cell, gate.probe, how, now_ns)
-    window_append(&view.breaker.cursor, view.window, view.params.breaker.chunks, gate.generation, how == FAILURE)
+        breaker_leave(view, gate.generation, gate.cell, gate.probe, how, MS, now_ns)
+    window_append(&view.breaker.cursor, view.window, view.params.breaker.chunks, gate.generation, how == FAILURE, False)
     window_tally(&view.breaker.cursor, view.window, view.params.breaker.chunks, gate.generation, 50)
     return taken
 
@@ -49,9 +51,9 @@ cdef uint64_t _patterns(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t
 cdef uint64_t _fused(adm_view *view, uint32_t owner, int64_t now_ns) noexcept nogil:
     """All rules in one call, as a policy does it, and what was taken handed back."""
     cdef verdict given
-    judge(view, owner, now_ns, 1, 0, True, &given)
+    judge(view, owner, now_ns, &_nobody, 1, 0, True, &given)
     if given.reason == ADM_OK:
-        hand_back(view, &given, 1, now_ns)
+        hand_back(view, &given, &_nobody, 1, now_ns)
     return given.reason == ADM_OK
 
 
