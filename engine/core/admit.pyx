@@ -19,17 +19,12 @@ from engine.core.layout cimport (
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport meter_sum
+from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
 
 REASONS = ("", "rate_limited", "bulkhead_full", "circuit_open", "shed", "degraded", "retry_budget", "deadline", "chaos",
            "unhealthy", "unknown_policy", "invalid")
 RULES = ("", "rate_limit", "bulkhead", "breaker")
-
-
-cdef inline void _refuse(verdict *given, uint32_t reason, uint32_t rule, int64_t wait_ns) noexcept nogil:
-    given.reason = reason
-    given.rule = rule
-    given.wait_ns = wait_ns
 
 
 cdef bint _enter_breaker(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, bint keep,
@@ -39,7 +34,7 @@ cdef bint _enter_breaker(adm_view *view, uint32_t owner, int64_t now_ns, int64_t
     else:
         given.gate.admitted = not breaker_would_refuse(view, now_ns, &given.gate.wait_ns)
     if not given.gate.admitted:
-        _refuse(given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
+        refuse(given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
     return given.gate.admitted
 
 
@@ -54,17 +49,17 @@ cdef bint _enter_bulkhead(adm_view *view, uint32_t owner, int64_t now_ns, int64_
     else:
         room = bulkhead_has_room(&view.permits, &view.params.bulkhead, now_ns)
     if not room:
-        _refuse(given, ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
+        refuse(given, ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
     return room
 
 
 cdef bint _askable(const adm_view *view, const subject *who, uint32_t cost, verdict *given) noexcept nogil:
     """Whether a rate limit can be asked for such a cost, and for that key."""
     if cost == 0:
-        _refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
+        refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
     elif view.params.rules & ADM_HAS_RATE_LIMIT and (cost > view.params.rate_limit.burst or
                                                      view.params.rate_limit.keyed and who.id == 0):
-        _refuse(given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)
+        refuse(given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)
     return given.reason == ADM_OK
 
 
@@ -90,7 +85,7 @@ cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const subject *w
         wait_ns = limiter_take(view, who, now_ns, cost, keep)
         if wait_ns:
             _leave(view, given, now_ns)
-            _refuse(given, ADM_RATE_LIMITED, ADM_RULE_RATE_LIMIT, wait_ns)
+            refuse(given, ADM_RATE_LIMITED, ADM_RULE_RATE_LIMIT, wait_ns)
 
 
 cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept nogil:
@@ -108,9 +103,18 @@ cdef void hand_back(adm_view *view, const verdict *given, const subject *who, ui
         limiter_adjust(view, who, now_ns, now_ns, -<int64_t>cost)
 
 
-cdef bint may_be_orphaned(adm_view *view, const verdict *given) noexcept nogil:
+cdef inline bint _may_be_orphaned(const verdict *given) noexcept nogil:
     """Whether a refusal was for want of a permit, which a dead owner may be keeping."""
     return given.reason == ADM_BULKHEAD_FULL or given.reason == ADM_CIRCUIT_OPEN
+
+
+cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const subject *who, uint32_t cost,
+                          int64_t life_ns, verdict *given) except -1:
+    """Judge, and once more where a sweep brought back the permits of the dead. Whether it admits."""
+    judge(view, owner, now_ns, who, cost, life_ns, True, given)
+    if _may_be_orphaned(given) and sweep(arena, now_ns) > 0:
+        judge(view, owner, now_ns, who, cost, life_ns, True, given)
+    return given.reason == ADM_OK
 
 
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil:

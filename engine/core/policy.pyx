@@ -10,7 +10,7 @@ leave in any order, but each from the frame it entered from; only an ExitStack l
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
-from engine.core.admit cimport count_outcome, count_verdict, judge, may_be_orphaned, verdict
+from engine.core.admit cimport count_outcome, count_verdict, judge_and_sweep, refuse, verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, outcome
 from engine.core.bulkhead cimport bulkhead_settle_in_time
@@ -21,7 +21,6 @@ from engine.core.layout cimport (
 from engine.core.keys cimport subject, subject_read
 from engine.core.limiter cimport limiter_adjust, limiter_remaining
 from engine.core.permit cimport permit_generation
-from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
 from engine.core.whole cimport whole
 
@@ -201,14 +200,10 @@ cdef class Policy:
         if who != NULL:
             inside.who = who[0]
         if view == NULL or not view.params.rules:
-            given.reason = ADM_UNKNOWN_POLICY
-            given.rule = ADM_NO_RULE
-            given.wait_ns = 0
+            refuse(given, ADM_UNKNOWN_POLICY, ADM_NO_RULE, 0)
             return False
         now_ns = clock_ns(&self.arena.time)
-        judge(view, self.arena.owner, now_ns, &inside.who, cost, 0, True, given)
-        if may_be_orphaned(view, given) and sweep(self.arena, now_ns) > 0:
-            judge(view, self.arena.owner, now_ns, &inside.who, cost, 0, True, given)
+        judge_and_sweep(self.arena, view, self.arena.owner, now_ns, &inside.who, cost, 0, given)
         count_verdict(view, given)
         if given.reason != ADM_OK:
             return False

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, may_be_orphaned, verdict
+from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, judge_and_sweep, refuse, verdict
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_word
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
@@ -30,7 +30,6 @@ from engine.core.layout cimport (
 from engine.core.limiter cimport limiter_remaining
 from engine.core.permit cimport permit_expired, permit_expiry, permit_with_status
 from engine.core.protobuf cimport BYTES, VARINT, next_field, read_from, reader, write_bytes, write_field
-from engine.core.repair cimport sweep
 from engine.core.token cimport TOKEN_BYTES, token, token_read, token_write
 from engine.core.view cimport adm_view, view_of
 
@@ -142,12 +141,6 @@ cdef _check(const reader *r):
         raise WireError(r.complaint.decode(), r.at - r.start)
 
 
-cdef void _refuse(answer *made, uint32_t reason) noexcept nogil:
-    made.given.reason = reason
-    made.given.rule = ADM_NO_RULE
-    made.given.wait_ns = 0
-
-
 cdef int64_t _life_ns(const adm_view *view, uint64_t hold_ms) noexcept nogil:
     """How long a remote permit lives: as asked, else as the bulkhead says, else a minute."""
     if hold_ms == 0 and view.params.rules & ADM_HAS_BULKHEAD and view.params.bulkhead.hold_ns:
@@ -177,7 +170,7 @@ cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noe
         if not take_cell(&remote, ADM_REMOTE_MAX, <uint32_t>adm_peek(&arena.remote_hint), ADM_REMOTE_OWNER, now_ns,
                          life_ns, &held):
             hand_back(view, given, &made.who, made.cost, now_ns)
-            _refuse(made, ADM_SHED)
+            refuse(&made.given, ADM_SHED, ADM_NO_RULE, 0)
             return
         adm_note(&arena.remote_hint, held.index + 1)
     made.permit.word = held.word
@@ -200,18 +193,17 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
     made.peek = asked.mode == MODE_PEEK
     if made.view == NULL or not made.view.params.rules:
         made.view = NULL
-        _refuse(&made, ADM_UNKNOWN_POLICY)
+        refuse(&made.given, ADM_UNKNOWN_POLICY, ADM_NO_RULE, 0)
         return made
     if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0 or asked.key_bytes > <uint64_t>KEY_MAX:
-        _refuse(&made, ADM_INVALID)
+        refuse(&made.given, ADM_INVALID, ADM_NO_RULE, 0)
         return made
     if asked.key_bytes:
         made.who = subject_of(arena.header.secret, asked.key, asked.key_bytes)
     life_ns = _life_ns(made.view, asked.hold_ms)
-    judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, not made.peek, &made.given)
-    if may_be_orphaned(made.view, &made.given) and not made.peek and sweep(arena, now_ns) > 0:
-        judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, True, &made.given)
-    if made.given.reason == ADM_OK and not made.peek:
+    if made.peek:
+        judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, False, &made.given)
+    elif judge_and_sweep(arena, made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, &made.given):
         _issue(arena, &made, now_ns, life_ns)
     if made.view.params.rules & ADM_HAS_RATE_LIMIT:
         made.remaining = <uint64_t>limiter_remaining(made.view, &made.who, now_ns)
@@ -372,9 +364,7 @@ cdef void _refuse_together(Arena arena, answer *made, uint64_t count, uint64_t f
         if made[i].given.reason == ADM_OK:
             if not made[i].peek:
                 _withdraw(arena, &made[i], now_ns)
-            made[i].given.reason = made[first].given.reason
-            made[i].given.rule = made[first].given.rule
-            made[i].given.wait_ns = made[first].given.wait_ns
+            refuse(&made[i].given, made[first].given.reason, made[first].given.rule, made[first].given.wait_ns)
 
 
 cdef _judge_items(Arena arena, list items, bint together, int64_t now_ns, answer *made):
@@ -388,7 +378,7 @@ cdef _judge_items(Arena arena, list items, bint together, int64_t now_ns, answer
         if r.complaint != NULL:
             made[i].view = NULL
             made[i].peek = False
-            _refuse(&made[i], ADM_INVALID)
+            refuse(&made[i].given, ADM_INVALID, ADM_NO_RULE, 0)
         else:
             made[i] = _admit(arena, &asked, now_ns)
         if refused < 0 and made[i].given.reason != ADM_OK:
