@@ -100,7 +100,7 @@ def share_cells_by_wire(arena: str, table: str, seat: str, tries: str) -> None:
                 owners[cell] = me
                 admitted += 1
                 held.append((cell, token))
-            if len(held) > 5 or not token:
+            if len(held) > 5 or (held and not token):
                 cell, token = held.popleft()
                 overlaps += owners[cell] != me
                 owners[cell] = 0
