@@ -1,5 +1,6 @@
 """Admittance: breakers, rate limits and bulkheads in nanoseconds, on state a whole host shares."""
 
+from engine.core.admit import CRITICAL, HIGH, LOW, NORMAL, SHEDDABLE
 from engine.core.policy import Permit, Refusal
 from engine.errors import (
     ArenaError,
@@ -23,6 +24,11 @@ from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter
 from engine.runtime import Engine, Snapshot, default
 
 __all__ = [
+    "CRITICAL",
+    "HIGH",
+    "LOW",
+    "NORMAL",
+    "SHEDDABLE",
     "ArenaError",
     "Bulkhead",
     "BulkheadFull",

@@ -57,6 +57,11 @@ def _decisions(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
         "Requests for admission by what was decided.",
         labels=(*POLICY, "decision", "reason"),
     )
+    shadows = CounterMetricFamily(
+        "admittance_would_refuse",
+        "What rules in the shadow would have refused.",
+        labels=(*POLICY, "reason"),
+    )
     outcomes = CounterMetricFamily(
         "admittance_outcomes", "Reported outcomes.", labels=(*POLICY, "outcome")
     )
@@ -75,11 +80,13 @@ def _decisions(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
         decisions.add_metric((*labels, "admitted", ""), policy.admitted)
         for reason, count in sorted(policy.refused.items()):
             decisions.add_metric((*labels, "refused", reason), count)
+        for reason, count in sorted(policy.would_refuse.items()):
+            shadows.add_metric((*labels, reason), count)
         for outcome in ("success", "failure", "ignored"):
             outcomes.add_metric((*labels, outcome), getattr(policy, outcome))
         durations.add_metric(labels, policy.duration_ns / 1e9)
         voids.add_metric(labels, policy.void)
-    return iter((decisions, outcomes, durations, voids))
+    return iter((decisions, shadows, outcomes, durations, voids))
 
 
 def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:

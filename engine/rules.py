@@ -36,6 +36,7 @@ _SHORTEST_FORCE_S, _LONGEST_FORCE_S = 0.01, 30 * 86_400
 _ALGORITHMS = ("gcra", "sliding_window", "fixed_window")
 _LARGEST_WINDOW = {"sliding_window": 100_000, "fixed_window": 250_000_000}
 _OVERFLOWS = ("refuse", "shared")
+_MODES = ("enforce", "shadow", "off")
 
 
 def seconds(text: str) -> float:
@@ -98,6 +99,7 @@ Rate = Annotated[
 ]
 Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGORITHMS)]
 Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
+Mode = Annotated[str, Meta(description=_either(_MODES)), _one_of(_MODES)]
 KeyName = Annotated[str, Meta(description="a name of 1 to 64 characters"), _key_name]
 
 
@@ -174,14 +176,18 @@ def parameters(rule: "type[Rule]") -> dict[str, Parameter]:
     return {field.name: _parameter(field) for field in msgspec.structs.fields(rule)}
 
 
-class Rule(Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One pattern with its parameters; `kind` is the name of its table in the file.
 
-    A wrong parameter raises ValueError with its name, its value and its range.
+    With `mode` "shadow" it judges and counts, takes what it has to give and never refuses, so that
+    one sees what it would do; with "off" it is not asked, and keeps its state. A wrong parameter
+    raises ValueError with its name, its value and its range.
     """
 
     kind: ClassVar[str]
     related: ClassVar[tuple[str, ...]] = ()
+
+    mode: Mode = "enforce"
 
     def __post_init__(self) -> None:
         for name, parameter in parameters(type(self)).items():
@@ -389,8 +395,12 @@ class PolicySpec(Struct, frozen=True):
         force_setattr(self, "rules", tuple(in_order))
 
     def core(self) -> dict[str, tuple[int, ...]]:
-        """Return the integer parameters of each rule by its kind, in order of judgement."""
-        return {rule.kind: rule.core() for rule in self.rules}
+        """Return the integer parameters of each rule that is not off by its kind."""
+        return {rule.kind: rule.core() for rule in self.rules if rule.mode != "off"}
+
+    def shadow(self) -> set[str]:
+        """Return the kinds of the rules that never refuse."""
+        return {rule.kind for rule in self.rules if rule.mode == "shadow"}
 
 
 class PolicySet(Struct, frozen=True):

@@ -4,13 +4,12 @@ import difflib
 import itertools
 import os
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 
 import msgspec
 
 from engine import config
-from engine.core import admit, breaker, directory, journal, policy, repair, wire
+from engine.core import admit, binding, breaker, directory, journal, policy, repair, wire
 from engine.core.arena import DEFAULT_SIZE, Arena
 from engine.core.clock import ManualClock
 from engine.policy import Policy
@@ -55,12 +54,16 @@ class RateLimitSnapshot(msgspec.Struct, frozen=True):
 
 
 class PolicySnapshot(msgspec.Struct, frozen=True):
-    """A policy: counts of the whole host since the arena was made, and the state of its rules."""
+    """A policy: counts of the whole host since the arena was made, and the state of its rules.
+
+    `refused` and `would_refuse`, which is what rules in the shadow would have done, are by reason.
+    """
 
     name: str
     version: int
     admitted: int
     refused: dict[str, int]
+    would_refuse: dict[str, int]
     success: int
     failure: int
     ignored: int
@@ -144,31 +147,33 @@ class Engine:
         for spec in policies.policies.values():
             self.bind(spec)
         for name in self._applied - policies.policies.keys():
-            directory.bind(self.arena, name, {})
+            binding.retire(self.arena, name)
         self._applied = frozenset(policies.policies)
 
     def bind(self, spec: PolicySpec) -> int:
         """Publish one policy and return its directory row; the same rules again change nothing."""
-        return directory.bind(self.arena, spec.name, spec.core())
+        return binding.bind(self.arena, spec.name, spec.core(), spec.shadow())
 
     def bind_rule(self, rule: Rule, name: str | None) -> int:
         """Publish a policy of one rule for a primitive; on a shared arena it needs a name."""
+        if rule.mode != "enforce":
+            raise ValueError(f"mode = {rule.mode!r}: a primitive is asked or it is not")
         if name is not None:
             return self.bind(PolicySpec(name, (rule,)))
-        return self._bind_unnamed({rule.kind: rule.core()}, rule.kind)
+        return binding.bind(self.arena, self._unnamed_name(rule.kind), {rule.kind: rule.core()})
 
     def bind_counter(self, name: str | None) -> int:
         """Publish a counter."""
         if name is not None:
-            return directory.bind(self.arena, f"{UNNAMED}counter/{name}", {})
-        return self._bind_unnamed({}, "counter")
+            return binding.retire(self.arena, f"{UNNAMED}counter/{name}")
+        return binding.retire(self.arena, self._unnamed_name("counter"))
 
-    def _bind_unnamed(self, core: Mapping[str, tuple[int, ...]], kind: str) -> int:
+    def _unnamed_name(self, kind: str) -> str:
         if self.arena.path is not None:
             raise ValueError(
                 f"name= is missing: by it the processes of {self.arena.path} share this {kind}"
             )
-        return directory.bind(self.arena, f"{UNNAMED}{kind}/{next(self._unnamed)}", core)
+        return f"{UNNAMED}{kind}/{next(self._unnamed)}"
 
     def policy(self, name: str) -> Policy:
         """The policy of that name, whoever bound it. Raises LookupError with the nearest names."""
@@ -237,6 +242,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         version=policy.Policy(arena, name, row).version,
         admitted=counts["admitted"],
         refused=counts["refused"],
+        would_refuse=counts["would_refuse"],
         success=counts["success"],
         failure=counts["failure"],
         ignored=counts["ignored"],

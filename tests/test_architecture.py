@@ -15,8 +15,9 @@ ORDER = [
     {"atomic", "protobuf", "siphash", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
-    {"journal"},
+    {"journal", "fits"},
     {"directory"},
+    {"binding"},
     {"repair", "meter"},
     {"view"},
     {"counter", "limiter", "breaker", "bulkhead"},
@@ -24,7 +25,7 @@ ORDER = [
     {"wire", "policy"},
     {"guard"},
 ]
-PATTERNS = ORDER[7]
+PATTERNS = ORDER[8]
 MODULES = sorted({path.stem for path in CORE.glob("*.p[yx][xd]")} - {"__init__"})
 CIMPORT = re.compile(r"^\s*from\s+(\S+)\s+(?:cimport|import)\b|^\s*(?:cimport|import)\s+(.+)", re.M)
 ORDER_NAMES = re.compile(r"memory_order|__ATOMIC_|atomic_\w*_explicit|__sync_|stdatomic")
@@ -149,5 +150,5 @@ def test_server_takes_from_the_arena_module_its_type_alone() -> None:
 
 def test_stubs_stand_beside_every_module_that_python_sees() -> None:
     compiled = {path.stem for path in CORE.glob("*.pyx")}
-    inner = {"keys", "meter", "view", "window", "buckets"}
+    inner = {"fits", "keys", "meter", "view", "window", "buckets"}
     assert {path.stem for path in CORE.glob("*.pyi")} == compiled - inner

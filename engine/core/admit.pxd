@@ -6,13 +6,43 @@ from engine.core.bulkhead cimport grant
 from engine.core.keys cimport subject
 from engine.core.view cimport adm_view
 
+cdef enum:
+    PRIORITY_CRITICAL = 1   # by the numbers of the wire
+    PRIORITY_NORMAL = 3
+    PRIORITY_SHEDDABLE = 5
+
+
+ctypedef struct request:
+    subject who             # whose tokens; an id of zero: nobody's
+    uint32_t cost           # tokens
+    uint32_t priority       # PRIORITY_CRITICAL to PRIORITY_SHEDDABLE
+    uint32_t attempt        # 1: the first; more: a retry
+    bint revocable          # whether somebody more important may take the place while the work runs
+    int64_t deadline_ns     # what the caller has left; zero: as much as it takes, less: too late already
+    int64_t life_ns         # of the permits; zero: as the rules say
 
 ctypedef struct verdict:
     uint32_t reason         # adm_reason; ADM_OK: admitted
     uint32_t rule           # adm_rule that refused
+    uint32_t would_refuse   # adm_reason of the first shadow rule that would have
+    uint32_t tokens         # taken from the rate limit
     int64_t wait_ns         # refused: how long until it is worth asking again
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
+
+
+cdef inline request plain() noexcept nogil:
+    """The request of a caller that says nothing about it."""
+    cdef request asked
+    asked.who.id = 0
+    asked.who.home = 0
+    asked.cost = 1
+    asked.priority = PRIORITY_NORMAL
+    asked.attempt = 1
+    asked.revocable = False
+    asked.deadline_ns = 0
+    asked.life_ns = 0
+    return asked
 
 
 cdef inline void refuse(verdict *given, uint32_t reason, uint32_t rule, int64_t wait_ns) noexcept nogil:
@@ -21,10 +51,9 @@ cdef inline void refuse(verdict *given, uint32_t reason, uint32_t rule, int64_t 
     given.wait_ns = wait_ns
 
 
-cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const subject *who, uint32_t cost, int64_t life_ns, bint keep,
-                verdict *given) noexcept nogil
-cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const subject *who, uint32_t cost,
-                          int64_t life_ns, verdict *given) except -1
-cdef void hand_back(adm_view *view, const verdict *given, const subject *who, uint32_t cost, int64_t now_ns) noexcept nogil
+cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil
+cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const request *asked,
+                          verdict *given) except -1
+cdef void hand_back(adm_view *view, const verdict *given, const request *asked, int64_t now_ns) noexcept nogil
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil
 cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil

@@ -2,6 +2,9 @@
 
 Order: breaker, bulkhead, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
 later rule refuses, so a refusal consumes nothing. One clock read an admission, one a report.
+
+A rule in the shadow judges and counts as if it were in force, and takes its permits and tokens where it has them; where it would
+refuse, the verdict says so and the next rule is asked.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -14,7 +17,7 @@ from engine.core.clock cimport clock_ns
 from engine.core.layout cimport (
     ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DURATION_NS, ADM_FAILURE, ADM_HAS_BREAKER,
     ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK, ADM_RATE_LIMITED, ADM_REASONS,
-    ADM_REFUSED, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_SUCCESS, ADM_TALLY, ADM_VOID,
+    ADM_REFUSED, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_SUCCESS, ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
@@ -22,70 +25,82 @@ from engine.core.meter cimport meter_sum
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
 
+from engine.core.binding import RULES as RULES
+
 REASONS = ("", "rate_limited", "bulkhead_full", "circuit_open", "shed", "degraded", "retry_budget", "deadline", "chaos",
            "unhealthy", "unknown_policy", "invalid")
-RULES = ("", "rate_limit", "bulkhead", "breaker")
+CRITICAL, HIGH, NORMAL, LOW, SHEDDABLE = range(PRIORITY_CRITICAL, PRIORITY_SHEDDABLE + 1)
 
 
-cdef bint _enter_breaker(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, bint keep,
-                         verdict *given) noexcept nogil:
+cdef bint _breaker_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
+                          verdict *given) noexcept nogil:
     if keep:
-        breaker_enter(view, owner, now_ns, life_ns, &given.gate)
+        breaker_enter(view, owner, now_ns, asked.life_ns, &given.gate)
     else:
         given.gate.admitted = not breaker_would_refuse(view, now_ns, &given.gate.wait_ns)
-    if not given.gate.admitted:
-        refuse(given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
-    return given.gate.admitted
+    return given.gate.admitted or _excused(view, given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
 
 
-cdef bint _enter_bulkhead(adm_view *view, uint32_t owner, int64_t now_ns, int64_t life_ns, bint keep,
-                          verdict *given) noexcept nogil:
+cdef bint _bulkhead_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
+                           verdict *given) noexcept nogil:
     cdef bint room
     if keep:
         room = bulkhead_take(&view.permits, &view.params.bulkhead, <uint32_t>adm_peek(&view.hint), owner, now_ns,
-                             life_ns if life_ns else view.params.bulkhead.hold_ns, &given.permit)
+                             asked.life_ns if asked.life_ns else view.params.bulkhead.hold_ns, &given.permit)
         if room:
             adm_note(&view.hint, given.permit.index)
     else:
         room = bulkhead_has_room(&view.permits, &view.params.bulkhead, now_ns)
-    if not room:
-        refuse(given, ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
-    return room
+    return room or _excused(view, given, ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
 
 
-cdef bint _askable(const adm_view *view, const subject *who, uint32_t cost, verdict *given) noexcept nogil:
-    """Whether a rate limit can be asked for such a cost, and for that key."""
-    if cost == 0:
-        refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
-    elif view.params.rules & ADM_HAS_RATE_LIMIT and (cost > view.params.rate_limit.burst or
-                                                     view.params.rate_limit.keyed and who.id == 0):
-        refuse(given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)
-    return given.reason == ADM_OK
+cdef inline bint _can_be_asked(const adm_view *view, const request *asked) noexcept nogil:
+    """Whether the rate limit could ever give so many tokens, and knows whose."""
+    return asked.cost <= view.params.rate_limit.burst and (view.params.rate_limit.keyed == 0 or asked.who.id != 0)
 
 
-cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const subject *who, uint32_t cost, int64_t life_ns, bint keep,
-                verdict *given) noexcept nogil:
-    """The verdict of every rule. `life_ns` bounds the permit (zero: as the rules say); `keep` False only looks."""
-    cdef uint32_t rules = view.params.rules
+cdef bint _rate_limit_admits(adm_view *view, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
     cdef int64_t wait_ns
-    given.reason = ADM_OK
-    given.rule = ADM_NO_RULE
-    given.wait_ns = 0
+    if not _can_be_asked(view, asked):      # it stands in the shadow, or `judge` had refused
+        return True
+    wait_ns = limiter_take(view, &asked.who, now_ns, asked.cost, keep)
+    if wait_ns == 0:
+        given.tokens = asked.cost
+    return wait_ns == 0 or _excused(view, given, ADM_RATE_LIMITED, ADM_RULE_RATE_LIMIT, wait_ns)
+
+
+cdef bint _excused(adm_view *view, verdict *given, uint32_t reason, uint32_t rule, int64_t wait_ns) noexcept nogil:
+    """Refuse, unless the rule stands in the shadow: then say what it would have done, and go on."""
+    if view.params.shadow & (1 << (rule - 1)):
+        if given.would_refuse == ADM_OK:
+            given.would_refuse = reason
+        return True
+    refuse(given, reason, rule, wait_ns)
+    return False
+
+
+cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
+    """The verdict of every rule; `keep` False only looks."""
+    cdef uint32_t rules = view.params.rules
+    refuse(given, ADM_OK, ADM_NO_RULE, 0)
+    given.would_refuse = ADM_OK
+    given.tokens = 0
     given.permit.word = 0
     given.gate.probe = 0
     given.gate.admitted = False
-    if not _askable(view, who, cost, given):
+    if asked.cost == 0:
+        refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
         return
-    if rules & ADM_HAS_BREAKER and not _enter_breaker(view, owner, now_ns, life_ns, keep, given):
+    if (rules & ADM_HAS_RATE_LIMIT and not _can_be_asked(view, asked)
+            and not _excused(view, given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)):
         return
-    if rules & ADM_HAS_BULKHEAD and not _enter_bulkhead(view, owner, now_ns, life_ns, keep, given):
+    if rules & ADM_HAS_BREAKER and not _breaker_admits(view, owner, now_ns, asked, keep, given):
+        return
+    if rules & ADM_HAS_BULKHEAD and not _bulkhead_admits(view, owner, now_ns, asked, keep, given):
         _leave(view, given, now_ns)
         return
-    if rules & ADM_HAS_RATE_LIMIT:
-        wait_ns = limiter_take(view, who, now_ns, cost, keep)
-        if wait_ns:
-            _leave(view, given, now_ns)
-            refuse(given, ADM_RATE_LIMITED, ADM_RULE_RATE_LIMIT, wait_ns)
+    if rules & ADM_HAS_RATE_LIMIT and not _rate_limit_admits(view, now_ns, asked, keep, given):
+        _leave(view, given, now_ns)
 
 
 cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept nogil:
@@ -96,11 +111,11 @@ cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept 
         breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, 0, now_ns)
 
 
-cdef void hand_back(adm_view *view, const verdict *given, const subject *who, uint32_t cost, int64_t now_ns) noexcept nogil:
+cdef void hand_back(adm_view *view, const verdict *given, const request *asked, int64_t now_ns) noexcept nogil:
     """Undo an admission that was not told to anybody."""
     _leave(view, given, now_ns)
-    if view.params.rules & ADM_HAS_RATE_LIMIT:
-        limiter_adjust(view, who, now_ns, now_ns, -<int64_t>cost)
+    if given.tokens:
+        limiter_adjust(view, &asked.who, now_ns, now_ns, -<int64_t>given.tokens)
 
 
 cdef inline bint _may_be_orphaned(const verdict *given) noexcept nogil:
@@ -108,17 +123,19 @@ cdef inline bint _may_be_orphaned(const verdict *given) noexcept nogil:
     return given.reason == ADM_BULKHEAD_FULL or given.reason == ADM_CIRCUIT_OPEN
 
 
-cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const subject *who, uint32_t cost,
-                          int64_t life_ns, verdict *given) except -1:
+cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const request *asked,
+                          verdict *given) except -1:
     """Judge, and once more where a sweep brought back the permits of the dead. Whether it admits."""
-    judge(view, owner, now_ns, who, cost, life_ns, True, given)
+    judge(view, owner, now_ns, asked, True, given)
     if _may_be_orphaned(given) and sweep(arena, now_ns) > 0:
-        judge(view, owner, now_ns, who, cost, life_ns, True, given)
+        judge(view, owner, now_ns, asked, True, given)
     return given.reason == ADM_OK
 
 
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil:
     adm_count(&view.meter.counts[ADM_ADMITTED if given.reason == ADM_OK else ADM_REFUSED + given.reason], 1)
+    if given.would_refuse:
+        adm_count(&view.meter.counts[ADM_WOULD_REFUSE + given.would_refuse], 1)
 
 
 cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil:
@@ -130,13 +147,16 @@ cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duratio
         adm_count(&view.meter.counts[ADM_DURATION_NS], <uint64_t>duration_ns)
 
 
+cdef dict _by_reason(const uint64_t *counts):
+    return {REASONS[reason]: counts[reason] for reason in range(1, ADM_REASONS) if counts[reason]}
+
+
 def counters(Arena arena not None, row):
-    """Totals of the host: reasons refused, and admitted, success, failure, ignored, void, duration_ns, tally."""
+    """Totals of the host: refused and would_refuse by reason; admitted, success, failure, ignored, void, duration_ns, tally."""
     cdef uint64_t counts[ADM_COUNTERS]
     meter_sum(arena, arena.row(row), counts)
-    refused = {REASONS[reason]: counts[ADM_REFUSED + reason]
-               for reason in range(1, ADM_REASONS) if counts[ADM_REFUSED + reason]}
-    return {"admitted": counts[ADM_ADMITTED], "refused": refused, "success": counts[ADM_SUCCESS],
+    return {"admitted": counts[ADM_ADMITTED], "refused": _by_reason(&counts[ADM_REFUSED]),
+            "would_refuse": _by_reason(&counts[ADM_WOULD_REFUSE]), "success": counts[ADM_SUCCESS],
             "failure": counts[ADM_FAILURE], "ignored": counts[ADM_IGNORED], "void": counts[ADM_VOID],
             "duration_ns": counts[ADM_DURATION_NS], "tally": counts[ADM_TALLY]}
 

@@ -357,6 +357,11 @@ cdef inline bint _record(adm_view *view, uint64_t seen, bint failed, bint slow, 
     return _trips(view, seen, failed, slow, now_ns) and _state(seen) != FORCED_CLOSED
 
 
+cdef inline bint _admits_freely(uint64_t seen) noexcept nogil:
+    """Whether the state admits without probes, so that its reports go into the window."""
+    return _state(seen) == CLOSED or _state(seen) == RECOVERING or _state(seen) == FORCED_CLOSED
+
+
 cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint64_t probe, outcome how,
                         int64_t duration_ns, int64_t now_ns) noexcept nogil:
     """Report how a call ended, and after how long. False where that is void: the state moved on, or the probe was lost."""
@@ -366,6 +371,8 @@ cdef bint breaker_leave(adm_view *view, uint32_t generation, uint32_t cell, uint
     if _generation(seen) != generation:
         return False
     if probe == 0:
+        if not _admits_freely(seen):        # it passed a circuit in the shadow
+            return False
         if how != IGNORED and _record(view, seen, how == FAILURE, slow, now_ns):
             _open(view, seen, now_ns)
         return True
@@ -389,11 +396,6 @@ cdef uint64_t breaker_probe_held(adm_view *view, uint32_t cell, uint32_t generat
     if permit_status(word) == ADM_HELD and permit_owner(word) == owner and _current(word, generation):
         return word
     return 0
-
-
-cdef inline bint _admits_freely(uint64_t seen) noexcept nogil:
-    """Whether the state admits without probes, so that its reports go into the window."""
-    return _state(seen) == CLOSED or _state(seen) == RECOVERING or _state(seen) == FORCED_CLOSED
 
 
 cdef adm_view *_breaker_of(Arena arena, uint32_t row) except NULL:

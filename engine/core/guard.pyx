@@ -10,7 +10,7 @@ Both look like the function they guard to `inspect`: signature, code and annotat
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 
-from engine.core.admit cimport verdict
+from engine.core.admit cimport plain, request, verdict
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, outcome
 from engine.core.policy cimport Policy, outcome_of, stay
 
@@ -115,8 +115,9 @@ cdef PyObject *_call_plain(PyObject *callable, PyObject *const *args, size_t cou
     cdef Guard self = <Guard>callable
     cdef stay inside
     cdef verdict given
+    cdef request asked = plain()
     cdef PyObject *result
-    if not self.policy.enter(1, NULL, &inside, &given):
+    if not self.policy.enter(&asked, &inside, &given):
         self.policy.set_refusal(&given)
         return NULL
     result = PyObject_Vectorcall(<PyObject *>self.function, args, count, names)
@@ -232,9 +233,11 @@ cdef tuple _exception(kind, value, trace):
 cdef PySendResult _resume(PyObject *visit, PyObject *value, PyObject **result) except PYGEN_ERROR:
     cdef Visit self = <Visit>visit
     cdef verdict given
+    cdef request asked
     cdef PySendResult status
     if not self.entered:
-        if not self.policy.enter(1, NULL, &self.inside, &given):
+        asked = plain()
+        if not self.policy.enter(&asked, &self.inside, &given):
             self.coroutine.close()      # it was refused, not forgotten
             self.policy.set_refusal(&given)
             return PYGEN_ERROR

@@ -14,7 +14,7 @@
 
 #define ADM_LINE 64                         /* bytes of a cache line: two writers never share one */
 #define ADM_MAGIC 0x4e415454494d4441ULL     /* "ADMITTAN" read as bytes */
-#define ADM_VERSION 2U                      /* counts incompatible layouts */
+#define ADM_VERSION 3U                      /* counts incompatible layouts */
 #define ADM_READY 0x5245414459ULL           /* header.state of a finished arena */
 #define ADM_NAME_MAX 128                    /* bytes of a policy name */
 #define ADM_OWNERS_MAX 1023U                /* rows of the owner table */
@@ -85,14 +85,32 @@ typedef struct adm_row {
     adm_word params;            /* binder; version 24 | offset 40 of an adm_params; zero: none yet */
     adm_word meters;            /* anybody by CAS; offset of the first adm_meter; zero: none yet */
     uint64_t name_bytes;        /* binder, before hash; length of the name */
+    uint64_t spare_at;          /* binder; offset of the adm_params before the published one; zero: none */
     char name[ADM_NAME_MAX];    /* binder, before hash; not terminated */
 } adm_row;
 
-/* ---- parameters: written before they are published, never changed afterwards ------------------ */
+/* ---- parameters: not written to while they are published ---------------------------------------- */
 
-#define ADM_HAS_RATE_LIMIT 1U
-#define ADM_HAS_BULKHEAD 2U
-#define ADM_HAS_BREAKER 4U
+/* Kinds of rules, by the numbers of the wire. */
+enum adm_rule {
+    ADM_NO_RULE,
+    ADM_RULE_RATE_LIMIT,
+    ADM_RULE_BULKHEAD,
+    ADM_RULE_BREAKER,
+    ADM_RULE_SHEDDER,
+    ADM_RULE_RETRY_BUDGET,
+    ADM_RULE_FEATURE,
+    ADM_RULE_CHAOS,
+    ADM_RULE_HEALTH,
+    ADM_RULE_THROTTLE,
+    ADM_RULES
+};
+
+/* Sets of them. */
+#define ADM_HAS_RATE_LIMIT (1U << (ADM_RULE_RATE_LIMIT - 1))
+#define ADM_HAS_BULKHEAD (1U << (ADM_RULE_BULKHEAD - 1))
+#define ADM_HAS_BREAKER (1U << (ADM_RULE_BREAKER - 1))
+#define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
 enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
 enum adm_keyed { ADM_UNKEYED, ADM_KEYED_REFUSE, ADM_KEYED_SHARED };    /* what is done with a key that finds no room */
@@ -159,8 +177,8 @@ typedef struct adm_breaker_params {
 
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
-    uint32_t rules;             /* ADM_HAS_...; zero: out of service, or a counter */
-    uint32_t spare;
+    uint32_t rules;             /* ADM_IN_SERVICE | ADM_HAS_...; zero: out of service, or a counter */
+    uint32_t shadow;            /* ADM_HAS_... of those rules that judge and count and never refuse */
     adm_limiter_params rate_limit;
     adm_bulkhead_params bulkhead;
     adm_breaker_params breaker;
@@ -220,7 +238,8 @@ enum adm_counter {
     ADM_DURATION_NS,
     ADM_TALLY,                  /* what a Counter counts */
     ADM_REFUSED,                /* + reason */
-    ADM_COUNTERS = ADM_REFUSED + 12
+    ADM_WOULD_REFUSE = ADM_REFUSED + 12, /* + reason; what a shadow rule would have done */
+    ADM_COUNTERS = ADM_WOULD_REFUSE + 12
 };
 
 typedef struct adm_meter {
@@ -230,7 +249,7 @@ typedef struct adm_meter {
     adm_word counts[ADM_COUNTERS]; /* its owner; never goes back */
 } adm_meter;
 
-/* ---- reasons and rules: one list, the numbers of the wire -------------------------------------- */
+/* ---- reasons: one list, the numbers of the wire -------------------------------------- */
 
 enum adm_reason {
     ADM_OK,
@@ -248,8 +267,6 @@ enum adm_reason {
     ADM_REASONS
 };
 
-enum adm_rule { ADM_NO_RULE, ADM_RULE_RATE_LIMIT, ADM_RULE_BULKHEAD, ADM_RULE_BREAKER };
-
 _Static_assert(offsetof(adm_header, state) == 128, "the header's moving words start a line");
 _Static_assert(sizeof(adm_header) == 256, "header");
 _Static_assert(offsetof(adm_header, clock) == 192, "the clock is read often and written once");
@@ -259,14 +276,14 @@ _Static_assert(sizeof(adm_event) == 32, "two events a line");
 _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
 _Static_assert(sizeof(adm_key) == 16, "a key is 16 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
-_Static_assert(sizeof(adm_meter) == 3 * ADM_LINE, "meter");
+_Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(ADM_REASONS == 12, "ADM_COUNTERS leaves room for every reason");
 
 /* Two builds may share an arena only when this agrees: FNV-1a over the shape of every struct. */
 static inline uint64_t adm_layout_hash(void)
 {
     const uint64_t shape[] = {
-        ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_SEGMENTS, ADM_COUNTERS, ADM_REASONS,
+        ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_SEGMENTS, ADM_COUNTERS, ADM_REASONS, ADM_RULES,
         ADM_JOURNAL_MAX, ADM_CHANGES,
         sizeof(adm_event), sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
         offsetof(adm_header, state), offsetof(adm_header, clock), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),

@@ -59,11 +59,13 @@ cdef extern from "layout.h" nogil:
         adm_word params
         adm_word meters
         uint64_t name_bytes
+        uint64_t spare_at
         char name[128]
 
     const uint32_t ADM_HAS_RATE_LIMIT
     const uint32_t ADM_HAS_BULKHEAD
     const uint32_t ADM_HAS_BREAKER
+    const uint32_t ADM_IN_SERVICE
 
     enum:
         ADM_GCRA
@@ -136,6 +138,7 @@ cdef extern from "layout.h" nogil:
 
     ctypedef struct adm_params:
         uint32_t rules
+        uint32_t shadow
         adm_limiter_params rate_limit
         adm_bulkhead_params bulkhead
         adm_breaker_params breaker
@@ -177,6 +180,7 @@ cdef extern from "layout.h" nogil:
         ADM_DURATION_NS
         ADM_TALLY
         ADM_REFUSED
+        ADM_WOULD_REFUSE
         ADM_COUNTERS
 
     ctypedef struct adm_meter:
@@ -204,5 +208,12 @@ cdef extern from "layout.h" nogil:
         ADM_RULE_RATE_LIMIT
         ADM_RULE_BULKHEAD
         ADM_RULE_BREAKER
+        ADM_RULE_SHEDDER
+        ADM_RULE_RETRY_BUDGET
+        ADM_RULE_FEATURE
+        ADM_RULE_CHAOS
+        ADM_RULE_HEALTH
+        ADM_RULE_THROTTLE
+        ADM_RULES
 
     uint64_t adm_layout_hash()

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from engine.core.admit cimport verdict
+from engine.core.admit cimport request, verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
 from engine.core.bulkhead cimport grant
@@ -10,7 +10,7 @@ from engine.core.keys cimport subject
 ctypedef struct stay:
     uint32_t owner          # row that was granted the permit; zero: nothing to report, or reported
     int64_t start_ns
-    uint32_t cost           # tokens that it stands for
+    uint32_t tokens         # taken from the rate limit
     subject who             # whose tokens
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
@@ -24,12 +24,12 @@ cdef class Policy:
     cdef Permit lone        # of the `with` block that was entered while none was open
     cdef list held          # of those entered since
 
-    cdef bint enter(self, uint32_t cost, const subject *who, stay *inside, verdict *given) except -1
-    cdef bint ask(self, cost, key, stay *inside, verdict *given) except -1
+    cdef bint enter(self, const request *asked, stay *inside, verdict *given) except -1
     cdef bint settle_cost(self, stay *inside, actual) except -1
     cdef bint leave(self, stay *inside, outcome how)
     cdef void set_refusal(self, const verdict *given) noexcept
-    cdef Permit granted(self, const stay *inside)
+    cdef Permit granted(self, const stay *inside, const verdict *given)
+    cdef Refusal refused(self, const verdict *given)
     cdef Permit enter_block(self)
     cdef Permit find_block(self)
     cdef bint leave_block(self, error) except 0
@@ -38,6 +38,8 @@ cdef class Policy:
 cdef class Permit:
     cdef Policy policy
     cdef void *block        # the `with` block it belongs to
+    cdef uint32_t _would_refuse
+    cdef bint needs_no_report
     cdef stay inside
 
 

@@ -34,6 +34,8 @@ class Permit:
     @property
     def remaining(self) -> int | None: ...
     @property
+    def would_refuse(self) -> str: ...
+    @property
     def place(self) -> tuple[int, int] | None: ...
 
 class Policy:
@@ -49,8 +51,24 @@ class Policy:
     @property
     def version(self) -> int: ...
     def remaining_of(self, key: str | bytes | None) -> int | None: ...
-    def try_acquire(self, cost: int = 1, key: str | bytes | None = None) -> Permit | Refusal: ...
-    def acquire_or_raise(self, cost: int = 1, key: str | bytes | None = None) -> Permit: ...
+    def try_acquire(
+        self,
+        cost: int = 1,
+        key: str | bytes | None = None,
+        priority: int = ...,
+        attempt: int = 1,
+        deadline: float | None = None,
+        revocable: bool = False,
+    ) -> Permit | Refusal: ...
+    def acquire_or_raise(
+        self,
+        cost: int = 1,
+        key: str | bytes | None = None,
+        priority: int = ...,
+        attempt: int = 1,
+        deadline: float | None = None,
+        revocable: bool = False,
+    ) -> Permit: ...
     def __enter__(self) -> Permit: ...
     def __exit__(
         self,

@@ -10,7 +10,9 @@ leave in any order, but each from the frame it entered from; only an ExitStack l
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
-from engine.core.admit cimport count_outcome, count_verdict, judge_and_sweep, refuse, verdict
+from engine.core.admit cimport (
+    PRIORITY_CRITICAL, PRIORITY_SHEDDABLE, count_outcome, count_verdict, judge_and_sweep, plain, refuse, request, verdict,
+)
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, outcome
 from engine.core.bulkhead cimport bulkhead_settle_in_time
@@ -24,7 +26,9 @@ from engine.core.permit cimport permit_generation
 from engine.core.view cimport adm_view, view_of
 from engine.core.whole cimport whole
 
-from engine.core.admit import REASONS, RULES
+from engine.core.admit import NORMAL, REASONS, RULES
+
+cdef object _normal = NORMAL
 
 cdef extern from *:
     """
@@ -110,15 +114,15 @@ cdef class Permit:
 
     def success(self):
         """Report that the work was done."""
-        return self is self.policy.nothing_to_report or self.policy.leave(&self.inside, SUCCESS)
+        return self.needs_no_report or self.policy.leave(&self.inside, SUCCESS)
 
     def failure(self):
         """Report that the work failed."""
-        return self is self.policy.nothing_to_report or self.policy.leave(&self.inside, FAILURE)
+        return self.needs_no_report or self.policy.leave(&self.inside, FAILURE)
 
     def ignore(self):
         """Report that the work was given up: neither a success nor a failure."""
-        return self is self.policy.nothing_to_report or self.policy.leave(&self.inside, IGNORED)
+        return self.needs_no_report or self.policy.leave(&self.inside, IGNORED)
 
     def settle_cost(self, actual):
         """Put the tokens that the work turned out to need, 0 to the burst, in the place of those that were taken.
@@ -144,6 +148,11 @@ cdef class Permit:
     @property
     def remaining(self):
         return self.policy.remaining
+
+    @property
+    def would_refuse(self):
+        """The reason for which a rule in the shadow would have refused; "" where none would."""
+        return REASONS[self._would_refuse]
 
     @property
     def place(self):
@@ -191,25 +200,24 @@ cdef class Policy:
         self.held = []
         self.nothing_to_report = Permit.__new__(Permit)
         self.nothing_to_report.policy = self
+        self.nothing_to_report.needs_no_report = True
 
-    cdef bint enter(self, uint32_t cost, const subject *who, stay *inside, verdict *given) except -1:
-        """Judge for `who` (NULL: for no key); where admitted, `inside` is what the call holds until `leave`."""
+    cdef bint enter(self, const request *asked, stay *inside, verdict *given) except -1:
+        """Judge; where admitted, `inside` is what the call holds until `leave`."""
         cdef adm_view *view = view_of(self.arena, self.row)
         cdef int64_t now_ns
-        inside.who.id = 0
-        if who != NULL:
-            inside.who = who[0]
         if view == NULL or not view.params.rules:
             refuse(given, ADM_UNKNOWN_POLICY, ADM_NO_RULE, 0)
             return False
         now_ns = clock_ns(&self.arena.time)
-        judge_and_sweep(self.arena, view, self.arena.owner, now_ns, &inside.who, cost, 0, given)
+        judge_and_sweep(self.arena, view, self.arena.owner, now_ns, asked, given)
         count_verdict(view, given)
         if given.reason != ADM_OK:
             return False
         inside.owner = self.arena.owner if view.params.rules & (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER) else 0
         inside.start_ns = now_ns
-        inside.cost = cost
+        inside.who = asked.who
+        inside.tokens = given.tokens
         inside.permit.word = given.permit.word
         inside.permit.cell = given.permit.cell
         inside.permit.index = given.permit.index
@@ -253,62 +261,69 @@ cdef class Policy:
             return False
         if view.params.rate_limit.keyed and inside.who.id == 0:     # it became keyed meanwhile
             return False
-        limiter_adjust(view, &inside.who, clock_ns(&self.arena.time), inside.start_ns, wanted - <int64_t>inside.cost)
-        inside.cost = <uint32_t>wanted
+        limiter_adjust(view, &inside.who, clock_ns(&self.arena.time), inside.start_ns, wanted - <int64_t>inside.tokens)
+        inside.tokens = <uint32_t>wanted
         return True
 
-    def try_acquire(self, cost=1, key=None):
+    def try_acquire(self, cost=1, key=None, priority=NORMAL, attempt=1, deadline=None, revocable=False):
         """The verdict of every rule, at once: a Permit (truthy) or a Refusal (falsy). `cost` counts tokens.
 
-        `key`, a str or bytes, is whose tokens they are where the rate limit is keyed; other rules take no notice of it. Never raises
-        for a refusal: a cost below 1 or over the burst, a key over 256 bytes and a missing one are refused as `invalid`.
+        `key`, a str or bytes, is whose tokens they are where the rate limit is keyed. `priority` is from engine.CRITICAL to
+        engine.SHEDDABLE, `attempt` counts from 1, so that more is a retry, `deadline` is how many seconds the caller has left, and a
+        `revocable` call may lose its place to a more important one. Rules that are not there take no notice of what is for them.
+
+        Never raises for a refusal: a cost below 1 or over the burst, a key over 256 bytes and a missing one are refused as `invalid`.
+        Raises TypeError for a value of another type, and ValueError for a priority that is none or an attempt below 1.
         """
         cdef verdict given
         cdef stay inside
-        cdef Refusal refusal
-        if self.ask(cost, key, &inside, &given):
-            return self.granted(&inside)
-        refusal = Refusal.__new__(Refusal)
+        cdef request asked = plain()
+        if not (cost is 1 and key is None and priority is _normal and attempt is 1 and deadline is None and revocable is False):
+            _read(self.arena, cost, key, priority, attempt, deadline, revocable, &asked)
+        if self.enter(&asked, &inside, &given):
+            return self.granted(&inside, &given)
+        return self.refused(&given)
+
+    cdef Permit granted(self, const stay *inside, const verdict *given):
+        cdef Permit permit
+        if inside.owner == 0 and given.would_refuse == ADM_OK:
+            return self.nothing_to_report
+        permit = Permit.__new__(Permit)
+        permit.policy = self
+        permit.inside = inside[0]
+        permit.needs_no_report = inside.owner == 0
+        permit._would_refuse = given.would_refuse
+        return permit
+
+    cdef Refusal refused(self, const verdict *given):
+        cdef Refusal refusal = Refusal.__new__(Refusal)
         refusal.policy = self
         refusal._reason = given.reason
         refusal._rule = given.rule
         refusal.wait_ns = given.wait_ns
         return refusal
 
-    cdef Permit granted(self, const stay *inside):
-        cdef Permit permit
-        if inside.owner == 0:
-            return self.nothing_to_report
-        permit = Permit.__new__(Permit)
-        permit.policy = self
-        permit.inside = inside[0]
-        return permit
-
-    cdef bint ask(self, cost, key, stay *inside, verdict *given) except -1:
-        cdef uint32_t tokens = 1 if cost is 1 else _tokens(cost)
-        cdef subject who
-        if key is None:
-            return self.enter(tokens, NULL, inside, given)
-        return self.enter(tokens if subject_read(self.arena, key, &who) else 0, &who, inside, given)
-
-    def acquire_or_raise(self, cost=1, key=None):
-        """A permit. Raises the subclass of Refused that names the reason."""
+    def acquire_or_raise(self, cost=1, key=None, priority=NORMAL, attempt=1, deadline=None, revocable=False):
+        """A permit, asked for as by `try_acquire`. Raises the subclass of Refused that names the reason."""
         cdef stay inside
         cdef verdict given
-        if not self.ask(cost, key, &inside, &given):
+        cdef request asked
+        _read(self.arena, cost, key, priority, attempt, deadline, revocable, &asked)
+        if not self.enter(&asked, &inside, &given):
             self.set_refusal(&given)
             return adm_raise()
-        return self.granted(&inside)
+        return self.granted(&inside, &given)
 
     cdef Permit enter_block(self):
         cdef stay inside
         cdef verdict given
+        cdef request asked = plain()
         cdef Permit permit
-        if not self.enter(1, NULL, &inside, &given):
+        if not self.enter(&asked, &inside, &given):
             self.set_refusal(&given)
             return <Permit>adm_raise()
-        permit = self.granted(&inside)
-        if permit is self.nothing_to_report:
+        permit = self.granted(&inside, &given)
+        if permit.needs_no_report:
             return permit
         permit.block = adm_frame()
         if self.lone is None:
@@ -373,6 +388,27 @@ cdef class Policy:
         """Version of the published parameters; 0 while out of service."""
         cdef adm_view *view = view_of(self.arena, self.row)
         return view.published >> 40 if view != NULL and view.params.rules else 0
+
+
+cdef bint _read(Arena arena, cost, key, priority, attempt, deadline, revocable, request *asked) except -1:
+    """What a caller said, as a request. A key that cannot be is a cost of 0, which `judge` calls invalid."""
+    asked[0] = plain()
+    asked.cost = _tokens(cost)
+    if not subject_read(arena, key, &asked.who):
+        asked.cost = 0
+    asked.priority = <uint32_t>whole(priority, "priority", PRIORITY_CRITICAL, PRIORITY_SHEDDABLE)
+    asked.attempt = <uint32_t>whole(attempt, "attempt", 1, 0x7FFFFFFF)
+    asked.revocable = bool(revocable)
+    if deadline is not None:
+        asked.deadline_ns = _left_ns(deadline)
+    return True
+
+
+cdef int64_t _left_ns(deadline) except? 0:
+    """What a caller has left: never the zero that stands for no deadline, and at most a year."""
+    cdef double seconds = min(max(<double>float(deadline), -1.0), 366 * 86400.0)
+    cdef int64_t left_ns = <int64_t>(seconds * 1e9)
+    return left_ns if left_ns else -1
 
 
 cdef uint32_t _tokens(cost) except? 0:

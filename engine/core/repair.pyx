@@ -45,10 +45,11 @@ cdef int64_t _settle(Arena arena, const adm_cells *described, uint32_t owner, ui
 cdef int64_t _give_back(Arena arena, uint32_t owner):
     """Free the permits stamped with an owner row that this process has locked; 0: all, on a private arena."""
     cdef adm_params params
+    cdef uint64_t published
     cdef int64_t found = 0
     cdef uint32_t index
     for index in range(ADM_ROWS_MAX):
-        if not read_params(arena, adm_load(&arena.row(index).params), &params):
+        if not read_params(arena, arena.row(index), &published, &params):
             continue
         found += _settle(arena, &params.bulkhead.cells, owner, ADM_FREE)
         found += _settle(arena, &params.breaker.probe_cells, owner, ADM_FAILED)

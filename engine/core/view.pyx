@@ -9,7 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc
 
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_load, adm_note, adm_word
+from engine.core.atomic cimport adm_note, adm_word
 from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
@@ -45,8 +45,7 @@ cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
     cdef uint64_t published
     with arena.init_lock():
         attach(arena)
-        published = adm_load(&arena.row(index).params)
-        if not read_params(arena, published, &params):
+        if not read_params(arena, arena.row(index), &published, &params):
             return NULL
         view = <adm_view *>calloc(1, sizeof(adm_view))
         if view == NULL:

@@ -14,7 +14,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, judge_and_sweep, refuse, verdict
+from engine.core.admit cimport (
+    PRIORITY_SHEDDABLE, count_outcome, count_verdict, hand_back, judge, judge_and_sweep, plain, refuse, request, verdict,
+)
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_word
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
@@ -22,7 +24,7 @@ from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_set
 from engine.core.cells cimport cells
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find
-from engine.core.keys cimport KEY_MAX, subject, subject_of
+from engine.core.keys cimport KEY_MAX, subject_of
 from engine.core.layout cimport (
     ADM_FREE, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_NO_RULE, ADM_OK,
     ADM_REMOTE_MAX, ADM_REMOTE_OWNER, ADM_ROWS_MAX, ADM_SHED, ADM_UNKNOWN_POLICY,
@@ -66,15 +68,17 @@ ctypedef struct question:
     const uint8_t *key
     uint64_t key_bytes
     uint64_t cost
+    uint64_t priority       # zero: not said, as of the next two
+    uint64_t attempt
     uint64_t hold_ms
+    uint64_t deadline_ms
     uint64_t mode
 
 ctypedef struct answer:
     adm_view *view          # NULL: unknown policy
     uint32_t row
+    request asked
     verdict given
-    uint32_t cost
-    subject who
     uint64_t remaining      # tokens left by the rate limit
     token permit            # word of zero: nothing to report
     bint peek
@@ -95,7 +99,10 @@ cdef question _read_question(reader *r) noexcept nogil:
     asked.key = NULL
     asked.key_bytes = 0
     asked.cost = 1
+    asked.priority = 0
+    asked.attempt = 0
     asked.hold_ms = 0
+    asked.deadline_ms = 0
     asked.mode = MODE_ENFORCE
     while next_field(r):
         if r.kind == BYTES and r.number == 1:
@@ -106,8 +113,14 @@ cdef question _read_question(reader *r) noexcept nogil:
             asked.key_bytes = r.value
         elif r.kind == VARINT and r.number == 3:
             asked.cost = <uint32_t>r.value
+        elif r.kind == VARINT and r.number == 4:
+            asked.priority = r.value
+        elif r.kind == VARINT and r.number == 5:
+            asked.attempt = <uint32_t>r.value
         elif r.kind == VARINT and r.number == 7:
             asked.hold_ms = <uint32_t>r.value
+        elif r.kind == VARINT and r.number == 8:
+            asked.deadline_ms = <uint32_t>r.value
         elif r.kind == VARINT and r.number == 10:
             asked.mode = r.value if r.value else MODE_ENFORCE
     return asked
@@ -169,7 +182,7 @@ cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noe
         remote = _remote_cells(arena)
         if not take_cell(&remote, ADM_REMOTE_MAX, <uint32_t>adm_peek(&arena.remote_hint), ADM_REMOTE_OWNER, now_ns,
                          life_ns, &held):
-            hand_back(view, given, &made.who, made.cost, now_ns)
+            hand_back(view, given, &made.asked, now_ns)
             refuse(&made.given, ADM_SHED, ADM_NO_RULE, 0)
             return
         adm_note(&arena.remote_hint, held.index + 1)
@@ -180,33 +193,48 @@ cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noe
     made.permit.probe = given.gate.cell + 1 if given.gate.probe else 0
 
 
+cdef bint _is_askable(const question *asked) noexcept nogil:
+    return (asked.mode <= MODE_PEEK and asked.hold_ms <= HOLD_MAX_MS and asked.cost != 0 and asked.key_bytes <= <uint64_t>KEY_MAX
+            and asked.priority <= <uint64_t>PRIORITY_SHEDDABLE)
+
+
+cdef request _request_of(Arena arena, const adm_view *view, const question *asked) noexcept nogil:
+    cdef request made = plain()
+    made.cost = <uint32_t>asked.cost
+    if asked.key_bytes:
+        made.who = subject_of(arena.header.secret, asked.key, asked.key_bytes)
+    if asked.priority:
+        made.priority = <uint32_t>asked.priority
+    if asked.attempt:
+        made.attempt = <uint32_t>asked.attempt
+    made.deadline_ns = <int64_t>asked.deadline_ms * MS
+    made.life_ns = _life_ns(view, asked.hold_ms)
+    return made
+
+
 cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
     """Judge one request. Counting is left to the caller, who may still hand the admission back."""
     cdef answer made
-    cdef int64_t life_ns
     cdef int64_t row
     memset(&made, 0, sizeof(answer))
     row = find(arena, <const char *>asked.policy, asked.policy_bytes)
     made.view = view_of(arena, <uint32_t>row) if row >= 0 else NULL
     made.row = <uint32_t>row
-    made.cost = <uint32_t>asked.cost
     made.peek = asked.mode == MODE_PEEK
     if made.view == NULL or not made.view.params.rules:
         made.view = NULL
         refuse(&made.given, ADM_UNKNOWN_POLICY, ADM_NO_RULE, 0)
         return made
-    if asked.mode > MODE_PEEK or asked.hold_ms > HOLD_MAX_MS or asked.cost == 0 or asked.key_bytes > <uint64_t>KEY_MAX:
+    if not _is_askable(asked):
         refuse(&made.given, ADM_INVALID, ADM_NO_RULE, 0)
         return made
-    if asked.key_bytes:
-        made.who = subject_of(arena.header.secret, asked.key, asked.key_bytes)
-    life_ns = _life_ns(made.view, asked.hold_ms)
+    made.asked = _request_of(arena, made.view, asked)
     if made.peek:
-        judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, False, &made.given)
-    elif judge_and_sweep(arena, made.view, ADM_REMOTE_OWNER, now_ns, &made.who, made.cost, life_ns, &made.given):
-        _issue(arena, &made, now_ns, life_ns)
+        judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.asked, False, &made.given)
+    elif judge_and_sweep(arena, made.view, ADM_REMOTE_OWNER, now_ns, &made.asked, &made.given):
+        _issue(arena, &made, now_ns, made.asked.life_ns)
     if made.view.params.rules & ADM_HAS_RATE_LIMIT:
-        made.remaining = <uint64_t>limiter_remaining(made.view, &made.who, now_ns)
+        made.remaining = <uint64_t>limiter_remaining(made.view, &made.asked.who, now_ns)
     return made
 
 
@@ -229,6 +257,7 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexc
         if made.view.params.rules & ADM_HAS_RATE_LIMIT:
             out = write_field(out, 6, made.remaining)
             out = write_field(out, 7, made.view.params.rate_limit.burst)
+        out = write_field(out, 9, given.would_refuse != ADM_OK)
         out = write_field(out, 11, made.view.published >> 40)
     return write_field(out, 12, LOCAL)
 
@@ -352,7 +381,7 @@ cdef uint8_t *_write_item(uint8_t *out, const uint8_t *item, uint64_t size) noex
 
 
 cdef void _withdraw(Arena arena, const answer *made, int64_t now_ns) noexcept nogil:
-    hand_back(made.view, &made.given, &made.who, made.cost, now_ns)
+    hand_back(made.view, &made.given, &made.asked, now_ns)
     if made.permit.word and not made.view.params.rules & ADM_HAS_BULKHEAD:
         bulkhead_settle(<adm_word *>arena.base + made.permit.cell, made.permit.word)
 

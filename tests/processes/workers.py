@@ -205,6 +205,16 @@ def race_for_keys(arena: str, board: str, seat: str, keys: str) -> None:
     told()
 
 
+def publish_for_ever(arena: str) -> None:
+    """Publish one number in two rules, another one each time."""
+    eng = engine.Engine(arena)
+    for number in itertools.cycle(range(1, 64)):
+        pair = (rules.Bulkhead(number), rules.RateLimit("1/s", burst=number))
+        policy = engine.Policy("pool/pair", *pair, engine=eng)
+        if policy.version == 1:
+            say("published")
+
+
 def probe(arena: str, callers: str) -> None:
     """At each monotonic time told, make so many calls at once; then fail them when told."""
     circuit = engine.Engine(arena).policy("circuit/shared")

@@ -6,7 +6,7 @@ TSan knows addresses, not pages: it cannot see that two mappings are one file, b
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from engine.core.admit cimport count_verdict, hand_back, judge, verdict
+from engine.core.admit cimport count_verdict, hand_back, judge, plain, request, verdict
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_enter, breaker_leave, outcome, pass_
@@ -51,9 +51,10 @@ cdef uint64_t _patterns(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t
 cdef uint64_t _fused(adm_view *view, uint32_t owner, int64_t now_ns) noexcept nogil:
     """All rules in one call, as a policy does it, and what was taken handed back."""
     cdef verdict given
-    judge(view, owner, now_ns, &_nobody, 1, 0, True, &given)
+    cdef request asked = plain()
+    judge(view, owner, now_ns, &asked, True, &given)
     if given.reason == ADM_OK:
-        hand_back(view, &given, &_nobody, 1, now_ns)
+        hand_back(view, &given, &asked, now_ns)
     return given.reason == ADM_OK
 
 
@@ -86,8 +87,7 @@ def watch(Arena arena not None, bytes name not None, uint64_t times):
             row = find(arena, text, size)
             while row < 0:
                 row = find(arena, text, size)
-            published = adm_load(&arena.row(<uint32_t>row).params)
-            if read_params(arena, published, &params) and published != last:
+            if read_params(arena, arena.row(<uint32_t>row), &published, &params) and published != last:
                 versions += 1
                 last = published
     return versions

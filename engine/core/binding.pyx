@@ -1,0 +1,190 @@
+"""Binding: the rules of a policy, as numbers, become a parameter block that is published.
+
+A binder holds the init lock, writes a complete block and publishes it by one store (directory.pyx). It keeps every slot:
+levels, windows, open timers and permits outlive any change of parameters, also one that takes a rule out of force. What has
+to grow does so without moving a permit: cells by segments, a window by a copy of its outcomes. Another kind of window
+starts empty, or with what it held when it was last in force.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memset
+
+from engine.core.arena cimport Arena
+from engine.core.atomic cimport adm_load, adm_word
+from engine.core.buckets cimport buckets_copy
+from engine.core.cells cimport cells_total
+from engine.core.clock cimport clock_ns
+from engine.core.directory cimport claim_row, publish_params, read_params
+from engine.core.journal cimport journal, journal_add, journal_of
+from engine.core.layout cimport (
+    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
+    ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker,
+    adm_breaker_params, adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_params, adm_row,
+)
+from engine.core.window cimport window_chunks, window_copy
+
+from engine.core.arena import ArenaError
+
+cdef uint32_t CELLS_A_LINE = 8
+cdef uint64_t BUCKETS_BYTES = ADM_BUCKETS * ADM_CLASSES * sizeof(adm_word)
+cdef uint32_t KEY_CELLS_FIRST = 2048
+
+# By their numbers in layout.h and on the wire.
+RULES = ("", "rate_limit", "bulkhead", "breaker", "shedder", "retry_budget", "feature", "chaos", "health", "throttle")
+
+
+cdef _set_rate_limit(Arena arena, adm_params *params, tuple values):
+    params.rules |= ADM_HAS_RATE_LIMIT
+    cdef adm_limiter_params *limiter = &params.rate_limit
+    cdef uint32_t max_keys
+    limiter.interval_ns, limiter.burst, limiter.algorithm, limiter.unit_ns, limiter.keyed, max_keys = values
+    limiter.depth_ns = limiter.interval_ns * <int64_t>limiter.burst
+    if limiter.slot == 0:
+        limiter.slot = arena.allot(sizeof(adm_limiter))
+    if limiter.keyed:
+        _make_room(arena, &limiter.keys[limiter.algorithm], 2 * max_keys)
+
+
+cdef _make_room(Arena arena, adm_key_table *described, uint32_t wanted):
+    """Add a segment where there are fewer than `wanted` cells: four times as many as there were, so that six suffice."""
+    cdef uint32_t total = 0
+    cdef uint32_t k = 0
+    cdef uint32_t end
+    while k < <uint32_t>ADM_KEY_SEGMENTS and described.ends[k]:
+        total = described.ends[k]
+        k += 1
+    if wanted <= total:
+        return
+    if k == <uint32_t>ADM_KEY_SEGMENTS:
+        raise ArenaError(f"{arena.path or 'private arena'}: its table of keys is damaged")
+    end = min(max(wanted, 4 * total, KEY_CELLS_FIRST), ADM_KEY_CELLS_MAX)
+    try:
+        described.at[k] = arena.allot((end - total) * sizeof(adm_key))
+    except ArenaError as error:
+        raise ArenaError(f"{error} (room for {wanted // 2} keys takes {(end - total) * sizeof(adm_key)} bytes)") from None
+    described.ends[k] = end
+
+
+cdef _set_bulkhead(Arena arena, adm_params *params, tuple values):
+    params.rules |= ADM_HAS_BULKHEAD
+    params.bulkhead.limit, params.bulkhead.hold_ns = values
+    params.bulkhead.high = max(params.bulkhead.high, params.bulkhead.limit)
+    _grow(arena, &params.bulkhead.cells, params.bulkhead.limit)
+
+
+cdef _set_breaker(Arena arena, adm_params *params, tuple values):
+    cdef adm_breaker_params *breaker = &params.breaker
+    cdef int64_t bucket_ns = breaker.bucket_ns
+    cdef uint64_t pass_ppm
+    params.rules |= ADM_HAS_BREAKER
+    (breaker.window, breaker.bucket_ns, breaker.consecutive, breaker.min_calls, breaker.failure_ppm, breaker.slow_ppm,
+     breaker.slow_after_ns, breaker.open_for_ns, breaker.open_max_ns, breaker.backoff_milli, breaker.jitter_milli,
+     breaker.probes, pass_ppm, breaker.probe_timeout_ns, breaker.ramp_ns) = values
+    breaker.probe_passes = <uint32_t>((breaker.probes * pass_ppm + 999999) // 1000000)
+    if breaker.slot == 0:
+        breaker.slot = arena.allot(sizeof(adm_breaker))
+    _grow(arena, &breaker.probe_cells, breaker.probes)
+    if breaker.window:
+        _widen(arena, breaker)
+    if breaker.bucket_ns and breaker.bucket_ns != bucket_ns:
+        _recut(arena, breaker, bucket_ns)
+
+
+cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
+    """Add a segment where there are too few cells: four times as many as there were, so that eight segments suffice."""
+    cdef uint32_t total = cells_total(described.ends)
+    cdef uint32_t end = max((wanted + CELLS_A_LINE - 1) // CELLS_A_LINE * CELLS_A_LINE, 4 * total)
+    cdef uint32_t k = 0
+    if wanted <= total:
+        return
+    while k < <uint32_t>ADM_SEGMENTS and described.ends[k]:
+        k += 1
+    if k == <uint32_t>ADM_SEGMENTS:
+        raise ArenaError(f"{arena.path or 'private arena'}: its cells are damaged")
+    end = min(end, <uint32_t>ADM_CELLS_MAX)
+    described.at[k] = arena.allot((end - total) * sizeof(adm_word))
+    described.ends[k] = end
+
+
+cdef _widen(Arena arena, adm_breaker_params *breaker):
+    """Move the outcomes to a larger ring where the window has outgrown its own."""
+    cdef uint32_t chunks = window_chunks(breaker.window)
+    cdef uint64_t window_at
+    if chunks <= breaker.chunks:
+        return
+    window_at = arena.allot(chunks * sizeof(adm_word))
+    if breaker.chunks:
+        window_copy(&(<adm_breaker *>(arena.base + breaker.slot)).cursor, <adm_word *>(arena.base + breaker.window_at),
+                    breaker.chunks, <adm_word *>(arena.base + window_at), chunks)
+    breaker.window_at = window_at
+    breaker.chunks = chunks
+
+
+cdef _recut(Arena arena, adm_breaker_params *breaker, int64_t old_bucket_ns):
+    """Make buckets of another length, with what those before it hold."""
+    cdef uint64_t buckets_at = arena.allot(BUCKETS_BYTES)
+    if old_bucket_ns:
+        buckets_copy(<adm_word *>(arena.base + breaker.buckets_at), old_bucket_ns, <adm_word *>(arena.base + buckets_at),
+                     breaker.bucket_ns, clock_ns(&arena.time))
+    breaker.buckets_at = buckets_at
+
+
+cdef _change(Arena arena, rules, shadow, adm_params *params):
+    """Put `rules` into a block that holds the parameters before: slots, and with them all state, stay."""
+    params.rules = ADM_IN_SERVICE
+    params.shadow = 0
+    if "rate_limit" in rules:
+        _set_rate_limit(arena, params, rules["rate_limit"])
+    if "bulkhead" in rules:
+        _set_bulkhead(arena, params, rules["bulkhead"])
+    if "breaker" in rules:
+        _set_breaker(arena, params, rules["breaker"])
+    for kind in shadow:
+        params.shadow |= 1 << (RULES.index(kind) - 1)
+
+
+cdef _note(Arena arena, uint32_t index, const adm_params *params, const adm_params *before):
+    """Into the journal, unless it is a counter, which is never in service."""
+    cdef journal book = journal_of(arena)
+    cdef uint64_t version = adm_load(&arena.row(index).params) >> 40
+    if params.rules or before.rules:
+        journal_add(&book, ADM_CONFIGURED if params.rules else ADM_RETIRED, index, 0, version, clock_ns(&arena.time))
+
+
+cdef uint32_t _bind(Arena arena, name, rules, shadow) except? 0:
+    cdef adm_params params
+    cdef adm_params before
+    cdef bytes encoded = name.encode()
+    cdef uint64_t published
+    cdef uint32_t index
+    cdef adm_row *row
+    if not 1 <= len(encoded) <= ADM_NAME_MAX:
+        raise ValueError(f"name = {name!r}: must have 1 to {ADM_NAME_MAX} bytes")
+    with arena.init_lock():
+        index = claim_row(arena, encoded)
+        row = arena.row(index)
+        if not read_params(arena, row, &published, &before):
+            memset(&before, 0, sizeof(adm_params))
+        params = before
+        if rules is None:
+            params.rules = params.shadow = 0
+        else:
+            _change(arena, rules, shadow, &params)
+        if published == 0 or memcmp(&params, &before, sizeof(adm_params)) != 0:
+            publish_params(arena, row, &params)
+            _note(arena, index, &params, &before)
+        return index
+
+
+def bind(Arena arena not None, name, rules, shadow=()):
+    """Publish the rules of `name` (1..128 bytes) and return its row; the same rules again publish nothing.
+
+    `rules` maps the kinds of rules, as in RULES, to the tuples of `engine.rules`, already validated; what is missing is not in force and
+    keeps its state. The kinds in `shadow` judge and count and never refuse. Raises ArenaError where the arena is full.
+    """
+    return _bind(arena, name, rules, shadow)
+
+
+def retire(Arena arena not None, name):
+    """Take `name` out of service and return its row: it answers `unknown_policy`, and keeps its state and its counters."""
+    return _bind(arena, name, None, ())
