@@ -24,6 +24,7 @@ MODULES = [
     "breaker",
     "bulkhead",
     "admit",
+    "remote",
     "policy",
     "guard",
     "wire",

@@ -122,7 +122,7 @@ def _arena(arena: ArenaSnapshot) -> Iterator[Metric]:
         ("arena_rows_max", "Directory rows of the arena.", arena.rows_max),
         ("arena_heap_bytes", "Bytes of the arena's heap in use.", arena.heap_used),
         ("arena_heap_bytes_max", "Bytes of the arena's heap.", arena.heap_size),
-        ("remote_permits", "Permits held over gRPC without a bulkhead.", arena.remote_permits),
+        ("remote_permits", "Permits held by remote callers.", arena.remote_permits),
         ("config_version", "Version of the policies in force.", arena.config_version),
     ):
         yield GaugeMetricFamily(f"admittance_{name}", meaning, value=value)

@@ -199,6 +199,8 @@ def _rule_line(rule: Rule) -> str:
     import msgspec
 
     fields = msgspec.structs.asdict(rule)
+    if rule.mode == "enforce":
+        del fields["mode"]
     said = [f"{key}={value}" for key, value in fields.items() if value is not None]
     return " ".join([rule.kind, *said])
 

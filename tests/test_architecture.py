@@ -22,6 +22,7 @@ ORDER = [
     {"view"},
     {"counter", "limiter", "breaker", "bulkhead"},
     {"admit"},
+    {"remote"},
     {"wire", "policy"},
     {"guard"},
 ]
@@ -150,5 +151,5 @@ def test_server_takes_from_the_arena_module_its_type_alone() -> None:
 
 def test_stubs_stand_beside_every_module_that_python_sees() -> None:
     compiled = {path.stem for path in CORE.glob("*.pyx")}
-    inner = {"fits", "keys", "meter", "view", "window", "buckets"}
+    inner = {"fits", "keys", "meter", "remote", "view", "window", "buckets"}
     assert {path.stem for path in CORE.glob("*.pyi")} == compiled - inner

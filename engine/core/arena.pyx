@@ -25,7 +25,7 @@ from engine.core.atomic cimport adm_load, adm_peek, adm_publish, adm_word
 from engine.core.clock cimport ManualClock, clock_ns, adm_monotonic_ns, start_clock
 from engine.core.layout cimport (
     ADM_JOURNAL_MAX, ADM_LINE, ADM_MAGIC, ADM_OWNERS_MAX, ADM_READY, ADM_REMOTE_MAX, ADM_ROWS_MAX, ADM_VERSION,
-    adm_event, adm_header, adm_layout_hash, adm_owner, adm_row,
+    adm_event, adm_header, adm_layout_hash, adm_owner, adm_remote, adm_row,
 )
 
 import errno
@@ -37,7 +37,7 @@ import time
 import weakref
 from contextlib import contextmanager
 
-MIN_SIZE = 2 << 20
+MIN_SIZE = 4 << 20
 DEFAULT_SIZE = 16 << 20
 MAX_SIZE = 1 << 31      # a remote permit names its cell in 28 bits
 LOCK_PATIENCE_S = 10.0
@@ -65,7 +65,7 @@ cdef void _lay_out(adm_header *header, uint64_t size) noexcept nogil:
     header.owners_at = PAGE
     header.rows_at = header.owners_at + ADM_OWNERS_MAX * sizeof(adm_owner)
     header.remote_at = header.rows_at + ADM_ROWS_MAX * sizeof(adm_row)
-    header.journal_at = header.remote_at + _lines(ADM_REMOTE_MAX * sizeof(adm_word))
+    header.journal_at = header.remote_at + _lines(ADM_REMOTE_MAX * sizeof(adm_word)) + ADM_REMOTE_MAX * sizeof(adm_remote)
     header.heap_at = header.journal_at + ADM_JOURNAL_MAX * sizeof(adm_event)
 
 

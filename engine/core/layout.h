@@ -1,6 +1,6 @@
 /* What lies in an arena, word by word.
  *
- *   header | owner table | directory | remote permits | journal | heap (parameters, slots, meters)
+ *   header | owner table | directory | remote permits and what they stand for | journal | heap (parameters, slots, meters)
  *
  * Every field says its unit, who writes it and what zero means. Offsets count bytes from the start of the arena.
  * "creator" writes before the arena is published and never again; "binder" holds the init lock.
@@ -43,7 +43,7 @@ typedef struct adm_header {
     uint64_t size;              /* creator; bytes of the whole arena */
     uint64_t owners_at;         /* creator; offset of adm_owner[owners_max] */
     uint64_t rows_at;           /* creator; offset of adm_row[rows_max] */
-    uint64_t remote_at;         /* creator; offset of permit words[remote_max] */
+    uint64_t remote_at;         /* creator; offset of permit words[remote_max], then adm_remote[remote_max] */
     uint64_t heap_at;           /* creator; offset of the heap */
     uint64_t boot_id[2];        /* creator; the boot whose clock the times are of; zero: unknown */
     uint64_t time_namespace;    /* creator; inode of the time namespace; zero: unknown */
@@ -76,6 +76,19 @@ typedef struct adm_owner {
 #define ADM_HELD 1U
 #define ADM_PASSED 2U                       /* a probe that ended well */
 #define ADM_FAILED 3U                       /* a probe that failed, expired or lost its owner */
+
+/* What the permit of a remote caller stands for; its own permit word lies at the same index among the words. Who was granted that
+ * permit writes all of it, `made` last. Zero: never used. */
+typedef struct adm_remote {
+    _Alignas(ADM_LINE)
+    adm_word made;              /* generation of the permit word 20 | directory row 12 | breaker generation 24 | passed a breaker 8 */
+    adm_word since_ns;          /* arena time of the admission; tells the permits of a place apart */
+    adm_word place;             /* of the bulkhead: cell, in words from the start of the arena, 28 | generation 20; zero: none */
+    adm_word probe;             /* of the breaker: cell + 1; zero: none */
+    adm_word tokens;            /* taken from the rate limit */
+    adm_word who[2];            /* whose */
+    adm_word spare;
+} adm_remote;
 
 /* ---- directory ------------------------------------------------------------------------------- */
 
@@ -110,6 +123,7 @@ enum adm_rule {
 #define ADM_HAS_RATE_LIMIT (1U << (ADM_RULE_RATE_LIMIT - 1))
 #define ADM_HAS_BULKHEAD (1U << (ADM_RULE_BULKHEAD - 1))
 #define ADM_HAS_BREAKER (1U << (ADM_RULE_BREAKER - 1))
+#define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER)     /* with one of these an admission is to be reported */
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
 enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
@@ -271,6 +285,7 @@ _Static_assert(offsetof(adm_header, state) == 128, "the header's moving words st
 _Static_assert(sizeof(adm_header) == 256, "header");
 _Static_assert(offsetof(adm_header, clock) == 192, "the clock is read often and written once");
 _Static_assert(sizeof(adm_owner) == ADM_LINE, "an owner has a line of its own");
+_Static_assert(sizeof(adm_remote) == ADM_LINE, "a remote permit has a line of its own");
 _Static_assert(sizeof(adm_row) == 3 * ADM_LINE, "directory row");
 _Static_assert(sizeof(adm_event) == 32, "two events a line");
 _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
@@ -286,7 +301,7 @@ static inline uint64_t adm_layout_hash(void)
         ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_SEGMENTS, ADM_COUNTERS, ADM_REASONS, ADM_RULES,
         ADM_JOURNAL_MAX, ADM_CHANGES,
         sizeof(adm_event), sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),
-        offsetof(adm_header, state), offsetof(adm_header, clock), sizeof(adm_owner), sizeof(adm_row), offsetof(adm_row, name),
+        offsetof(adm_header, state), offsetof(adm_header, clock), sizeof(adm_owner), sizeof(adm_row), sizeof(adm_remote), offsetof(adm_row, name),
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), offsetof(adm_breaker, opened),
         offsetof(adm_breaker_params, probes), ADM_BUCKETS, ADM_CLASSES, sizeof(adm_meter),

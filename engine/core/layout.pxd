@@ -54,6 +54,14 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_PASSED
     const uint32_t ADM_FAILED
 
+    ctypedef struct adm_remote:
+        adm_word made
+        adm_word since_ns
+        adm_word place
+        adm_word probe
+        adm_word tokens
+        adm_word who[2]
+
     ctypedef struct adm_row:
         adm_word hash
         adm_word params
@@ -65,6 +73,7 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_HAS_RATE_LIMIT
     const uint32_t ADM_HAS_BULKHEAD
     const uint32_t ADM_HAS_BREAKER
+    const uint32_t ADM_IS_REPORTED
     const uint32_t ADM_IN_SERVICE
 
     enum:

@@ -18,7 +18,7 @@ from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, outco
 from engine.core.bulkhead cimport bulkhead_settle_in_time
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_NO_RULE, ADM_OK, ADM_UNKNOWN_POLICY,
+    ADM_HAS_BREAKER, ADM_HAS_RATE_LIMIT, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK, ADM_UNKNOWN_POLICY,
 )
 from engine.core.keys cimport subject, subject_read
 from engine.core.limiter cimport limiter_adjust, limiter_remaining
@@ -214,7 +214,7 @@ cdef class Policy:
         count_verdict(view, given)
         if given.reason != ADM_OK:
             return False
-        inside.owner = self.arena.owner if view.params.rules & (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER) else 0
+        inside.owner = self.arena.owner if view.params.rules & ADM_IS_REPORTED else 0
         inside.start_ns = now_ns
         inside.who = asked.who
         inside.tokens = given.tokens

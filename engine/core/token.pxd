@@ -1,14 +1,11 @@
-# The permit that a remote caller holds: 24 bytes that it gives back with its report.
+# The name of a remote caller's permit: 24 bytes that it gives back with its report.
 #
-#   0..7     the permit word (permit.pxd); its status and owner are those of every remote permit, so these 12 bits
-#            carry the probe instead: its cell + 1, or 0
-#   8..15    cell 28 (in words from the start of the arena) | row 12 | breaker generation 24
+#   0..7     directory row 12 | generation 20 | index 14, of the permit word (remote.pyx)
+#   8..15    arena time of the admission, ns: a generation that comes round again has another
 #   16..23   SipHash of the above under the arena's secret: a token cannot be made up
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from engine.core.permit cimport permit_pack
-from engine.core.layout cimport ADM_HELD, ADM_REMOTE_OWNER
 from engine.core.siphash cimport siphash
 
 
@@ -17,21 +14,16 @@ cdef enum:
 
 
 ctypedef struct token:
-    uint64_t word
-    uint32_t cell
     uint32_t row
     uint32_t generation
-    uint32_t probe          # cell of the probe + 1; zero: none
-
-
-cdef inline uint64_t _stamp() noexcept nogil:
-    return permit_pack(ADM_HELD, ADM_REMOTE_OWNER, 0, 0)
+    uint32_t index
+    int64_t since_ns        # zero: of no permit
 
 
 cdef inline void token_write(const uint64_t *secret, const token *value, uint8_t *out) noexcept nogil:
     cdef uint64_t words[3]
-    words[0] = (value.word & ((<uint64_t>1 << 52) - 1)) | (<uint64_t>value.probe << 52)
-    words[1] = (<uint64_t>value.cell << 36) | (<uint64_t>value.row << 24) | value.generation
+    words[0] = (<uint64_t>value.row << 34) | (<uint64_t>value.generation << 14) | value.index
+    words[1] = <uint64_t>value.since_ns
     words[2] = siphash(secret, words, 16)
     memcpy(out, words, TOKEN_BYTES)
 
@@ -42,9 +34,8 @@ cdef inline bint token_read(const uint64_t *secret, const uint8_t *data, uint64_
     if size != TOKEN_BYTES:
         return False
     memcpy(words, data, TOKEN_BYTES)
-    value.word = (words[0] & ((<uint64_t>1 << 52) - 1)) | _stamp()
-    value.probe = <uint32_t>(words[0] >> 52)
-    value.cell = <uint32_t>(words[1] >> 36)
-    value.row = <uint32_t>(words[1] >> 24) & 0xFFF
-    value.generation = <uint32_t>words[1] & 0xFFFFFF
+    value.row = <uint32_t>(words[0] >> 34) & 0xFFF
+    value.generation = <uint32_t>(words[0] >> 14) & 0xFFFFF
+    value.index = <uint32_t>words[0] & 0x3FFF
+    value.since_ns = <int64_t>words[1]
     return siphash(secret, words, 16) == words[2]

@@ -4,9 +4,7 @@ Both listeners call these functions, so they cannot differ. Bytes that are no me
 else is answered in the message: an unknown policy, an impossible cost, a forged permit. Unknown fields are skipped, of a
 repeated scalar the last one counts.
 
-Every permit of a remote caller lies in a cell that expires: one of the policy's bulkhead, or where the policy has none but needs a
-report, one of the arena's remote cells. Who frees that cell settles the permit, so a report counts once, whichever process of the
-host receives it (token.pxd).
+What an admitted caller holds lies in the arena (remote.pyx), so a report counts once, whichever process of the host receives it.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -14,24 +12,21 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from engine.core.admit cimport (
-    PRIORITY_SHEDDABLE, count_outcome, count_verdict, hand_back, judge, judge_and_sweep, plain, refuse, request, verdict,
-)
+from engine.core.admit cimport PRIORITY_SHEDDABLE, count_verdict, hand_back, judge, judge_and_sweep, plain, refuse, request, verdict
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_word
-from engine.core.breaker cimport IGNORED, SUCCESS, breaker_leave, breaker_probe_held, outcome
-from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_settle_in_time, grant, take_cell
-from engine.core.cells cimport cells
+from engine.core.breaker cimport IGNORED, SUCCESS, outcome
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find
 from engine.core.keys cimport KEY_MAX, subject_of
 from engine.core.layout cimport (
-    ADM_FREE, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_NO_RULE, ADM_OK,
-    ADM_REMOTE_MAX, ADM_REMOTE_OWNER, ADM_ROWS_MAX, ADM_SHED, ADM_UNKNOWN_POLICY,
+    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK, ADM_REMOTE_OWNER, ADM_SHED,
+    ADM_UNKNOWN_POLICY,
 )
 from engine.core.limiter cimport limiter_remaining
-from engine.core.permit cimport permit_expired, permit_expiry, permit_with_status
 from engine.core.protobuf cimport BYTES, VARINT, next_field, read_from, reader, write_bytes, write_field
+from engine.core.remote cimport (
+    VOID, remote_extend, remote_in_use, remote_issue, remote_settle, remote_withdraw, report as report_, result,
+)
 from engine.core.token cimport TOKEN_BYTES, token, token_read, token_write
 from engine.core.view cimport adm_view, view_of
 
@@ -41,15 +36,12 @@ cdef enum:
     MODE_ENFORCE = 1
     MODE_PEEK = 2
     LOCAL = 1
-    SETTLED = 1
-    ALREADY_SETTLED = 2
-    VOID = 3
-    EXTENDED = 4
     RESPONSE_MAX = 128      # bytes of the longest response
 
 cdef int64_t MS = 1000000
 cdef uint64_t HOLD_MS = 60000           # of a remote permit that asks for nothing else
 cdef uint64_t HOLD_MAX_MS = 86400000
+cdef uint64_t DURATION_MAX_US = 86400000000     # a day, so that nobody's wild report spoils the sum
 
 BATCH_MAX = 1000
 
@@ -76,11 +68,10 @@ ctypedef struct question:
 
 ctypedef struct answer:
     adm_view *view          # NULL: unknown policy
-    uint32_t row
     request asked
     verdict given
     uint64_t remaining      # tokens left by the rate limit
-    token permit            # word of zero: nothing to report
+    token permit            # of no time: nothing to report
     bint peek
 
 ctypedef struct statement:
@@ -88,6 +79,7 @@ ctypedef struct statement:
     uint64_t permit_bytes
     uint64_t outcome
     uint64_t duration_us
+    uint64_t actual_cost    # tokens; zero: not said
     uint64_t extend_ms
     bint final
 
@@ -132,6 +124,7 @@ cdef statement _read_statement(reader *r) noexcept nogil:
     said.permit_bytes = 0
     said.outcome = 0
     said.duration_us = 0
+    said.actual_cost = 0
     said.extend_ms = 0
     said.final = False
     while next_field(r):
@@ -142,6 +135,8 @@ cdef statement _read_statement(reader *r) noexcept nogil:
             said.outcome = r.value
         elif r.kind == VARINT and r.number == 3:
             said.duration_us = r.value
+        elif r.kind == VARINT and r.number == 4:
+            said.actual_cost = <uint32_t>r.value
         elif r.kind == VARINT and r.number == 5:
             said.extend_ms = <uint32_t>r.value
         elif r.kind == VARINT and r.number == 6:
@@ -161,36 +156,13 @@ cdef int64_t _life_ns(const adm_view *view, uint64_t hold_ms) noexcept nogil:
     return <int64_t>(hold_ms if hold_ms else HOLD_MS) * MS
 
 
-cdef cells _remote_cells(Arena arena) noexcept nogil:
-    """The arena's own cells, for permits of policies without a bulkhead."""
-    cdef cells remote
-    memset(&remote, 0, sizeof(cells))
-    remote.at[0] = <adm_word *>(arena.base + arena.remote_at)
-    remote.ends[0] = ADM_REMOTE_MAX
-    return remote
-
-
-cdef void _issue(Arena arena, answer *made, int64_t now_ns, int64_t life_ns) noexcept:
-    """Put the permit of an admission into a cell that expires, and describe it by a token."""
-    cdef adm_view *view = made.view
-    cdef verdict *given = &made.given
-    cdef grant held = given.permit
-    cdef cells remote
-    if not view.params.rules & (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER):
+cdef void _issue(Arena arena, answer *made, int64_t now_ns) noexcept nogil:
+    """Give the caller of an admission a permit, where there is anything to report."""
+    if not made.view.params.rules & ADM_IS_REPORTED:
         return
-    if not view.params.rules & ADM_HAS_BULKHEAD:
-        remote = _remote_cells(arena)
-        if not take_cell(&remote, ADM_REMOTE_MAX, <uint32_t>adm_peek(&arena.remote_hint), ADM_REMOTE_OWNER, now_ns,
-                         life_ns, &held):
-            hand_back(view, given, &made.asked, now_ns)
-            refuse(&made.given, ADM_SHED, ADM_NO_RULE, 0)
-            return
-        adm_note(&arena.remote_hint, held.index + 1)
-    made.permit.word = held.word
-    made.permit.cell = <uint32_t>(held.cell - <adm_word *>arena.base)
-    made.permit.row = made.row
-    made.permit.generation = given.gate.generation
-    made.permit.probe = given.gate.cell + 1 if given.gate.probe else 0
+    if not remote_issue(arena, made.view, now_ns, &made.asked, &made.given, &made.permit):
+        hand_back(made.view, &made.given, &made.asked, now_ns)
+        refuse(&made.given, ADM_SHED, ADM_NO_RULE, 0)
 
 
 cdef bint _is_askable(const question *asked) noexcept nogil:
@@ -219,7 +191,6 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
     memset(&made, 0, sizeof(answer))
     row = find(arena, <const char *>asked.policy, asked.policy_bytes)
     made.view = view_of(arena, <uint32_t>row) if row >= 0 else NULL
-    made.row = <uint32_t>row
     made.peek = asked.mode == MODE_PEEK
     if made.view == NULL or not made.view.params.rules:
         made.view = NULL
@@ -232,7 +203,7 @@ cdef answer _admit(Arena arena, const question *asked, int64_t now_ns) except *:
     if made.peek:
         judge(made.view, ADM_REMOTE_OWNER, now_ns, &made.asked, False, &made.given)
     elif judge_and_sweep(arena, made.view, ADM_REMOTE_OWNER, now_ns, &made.asked, &made.given):
-        _issue(arena, &made, now_ns, made.asked.life_ns)
+        _issue(arena, &made, now_ns)
     if made.view.params.rules & ADM_HAS_RATE_LIMIT:
         made.remaining = <uint64_t>limiter_remaining(made.view, &made.asked.who, now_ns)
     return made
@@ -248,7 +219,7 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexc
     cdef const verdict *given = &made.given
     out = write_field(out, 1, ADMITTED if given.reason == ADM_OK else REFUSED)
     out = write_field(out, 2, given.reason)
-    if given.reason == ADM_OK and made.permit.word:
+    if given.reason == ADM_OK and made.permit.since_ns:
         token_write(arena.header.secret, &made.permit, bytes)
         out = write_bytes(out, 3, bytes, TOKEN_BYTES)
     out = write_field(out, 4, <uint64_t>((given.wait_ns + MS - 1) // MS))
@@ -262,66 +233,21 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexc
     return write_field(out, 12, LOCAL)
 
 
-cdef uint64_t _report(Arena arena, const statement *said, int64_t now_ns, token *permit) except *:
-    """The ReportResult of one statement; an extension leaves the new permit in `permit`."""
-    cdef adm_word *cell
-    cdef adm_view *view
-    cdef int64_t duration_ns = _duration_ns(said.duration_us)
-    cdef bint valid
-    if not token_read(arena.header.secret, said.permit, said.permit_bytes, permit):
+cdef result _report(Arena arena, const statement *said, int64_t now_ns) except *:
+    cdef token permit
+    cdef report_ told
+    if not token_read(arena.header.secret, said.permit, said.permit_bytes, &permit):
         return VOID
-    if permit.row >= ADM_ROWS_MAX or permit.cell * sizeof(adm_word) > arena.size - sizeof(adm_word):
-        return VOID
-    view = view_of(arena, permit.row)
-    cell = <adm_word *>arena.base + permit.cell
     if said.extend_ms and not said.final:
-        return _extend(cell, said.extend_ms, now_ns, permit)
-    if adm_load(cell) == permit_with_status(permit.word, ADM_FREE):
-        return ALREADY_SETTLED
-    valid = bulkhead_settle_in_time(cell, permit.word, now_ns)
-    if view == NULL:
-        return VOID
-    valid = valid and _report_to_breaker(view, permit, <outcome>said.outcome, duration_ns, now_ns)
-    count_outcome(view, valid, <outcome>said.outcome, duration_ns)
-    return SETTLED if valid else VOID
+        return VOID if said.extend_ms > HOLD_MAX_MS else remote_extend(arena, &permit, <int64_t>said.extend_ms * MS, now_ns)
+    told.how = <outcome>said.outcome
+    told.duration_ns = <int64_t>min(said.duration_us, DURATION_MAX_US) * 1000
+    told.actual_cost = <int64_t>said.actual_cost if said.actual_cost else -1
+    return remote_settle(arena, &permit, &told, now_ns)
 
 
-cdef int64_t _duration_ns(uint64_t duration_us) noexcept nogil:
-    """A day at the most, so that nobody's wild report spoils the sum."""
-    return <int64_t>min(duration_us, <uint64_t>86400000000) * 1000
-
-
-cdef bint _report_to_breaker(adm_view *view, const token *permit, outcome how, int64_t duration_ns,
-                             int64_t now_ns) noexcept nogil:
-    cdef uint64_t probe = 0
-    if not view.params.rules & ADM_HAS_BREAKER:
-        return True
-    if permit.probe:
-        probe = breaker_probe_held(view, permit.probe - 1, permit.generation, ADM_REMOTE_OWNER)
-        if probe == 0:
-            return False
-    return breaker_leave(view, permit.generation, permit.probe - 1, probe, how, duration_ns, now_ns)
-
-
-cdef uint64_t _extend(adm_word *cell, uint64_t extend_ms, int64_t now_ns, token *permit) noexcept nogil:
-    """Move the expiry of a live permit; its word changes, so the old token is void from here on."""
-    cdef uint64_t longer
-    if extend_ms > HOLD_MAX_MS or permit_expired(permit.word, now_ns):
-        return VOID
-    longer = permit.word & ~<uint64_t>0xFFFFFFFF | permit_expiry(now_ns, <int64_t>extend_ms * MS)
-    if not adm_cas(cell, permit.word, longer):
-        return VOID
-    permit.word = longer
-    return EXTENDED
-
-
-cdef uint8_t *_write_result(Arena arena, uint64_t result, const token *permit, uint8_t *out) noexcept nogil:
-    cdef uint8_t bytes[TOKEN_BYTES]
-    out = write_field(out, 1, result)
-    if result == EXTENDED:
-        token_write(arena.header.secret, permit, bytes)
-        out = write_bytes(out, 3, bytes, TOKEN_BYTES)
-    return out
+cdef uint8_t *_write_result(result how, uint8_t *out) noexcept nogil:
+    return write_field(out, 1, <uint64_t>how)
 
 
 cdef bint _outcome_is_known(const statement *said) noexcept nogil:
@@ -347,19 +273,15 @@ def report(Arena arena not None, bytes data not None):
     cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
     cdef statement said = _read_statement(&r)
     cdef uint8_t out[RESPONSE_MAX]
-    cdef uint64_t result
-    cdef token permit
     _check(&r)
     if not _outcome_is_known(&said):
         raise WireError("outcome is missing or unknown", len(data))
-    result = _report(arena, &said, clock_ns(&arena.time), &permit)
-    return PyBytes_FromStringAndSize(<char *>out, _write_result(arena, result, &permit, out) - out)
+    return PyBytes_FromStringAndSize(<char *>out, _write_result(_report(arena, &said, clock_ns(&arena.time)), out) - out)
 
 
 def remote_permits(Arena arena not None):
-    """Permits that remote callers hold in the arena's own cells, those of policies without a bulkhead."""
-    cdef cells remote = _remote_cells(arena)
-    return bulkhead_in_use(&remote, clock_ns(&arena.time))
+    """Permits that remote callers hold now."""
+    return remote_in_use(arena, clock_ns(&arena.time))
 
 
 cdef list _items(reader *r, bint *flag):
@@ -382,8 +304,8 @@ cdef uint8_t *_write_item(uint8_t *out, const uint8_t *item, uint64_t size) noex
 
 cdef void _withdraw(Arena arena, const answer *made, int64_t now_ns) noexcept nogil:
     hand_back(made.view, &made.given, &made.asked, now_ns)
-    if made.permit.word and not made.view.params.rules & ADM_HAS_BULKHEAD:
-        bulkhead_settle(<adm_word *>arena.base + made.permit.cell, made.permit.word)
+    if made.permit.since_ns:
+        remote_withdraw(arena, &made.permit, now_ns)
 
 
 cdef void _refuse_together(Arena arena, answer *made, uint64_t count, uint64_t first, int64_t now_ns) noexcept nogil:
@@ -453,16 +375,15 @@ def report_batch(Arena arena not None, bytes data not None):
     cdef int64_t now_ns = clock_ns(&arena.time)
     cdef uint8_t item[RESPONSE_MAX]
     cdef uint8_t frame[RESPONSE_MAX + 4]
-    cdef uint64_t result
     cdef statement said
-    cdef token permit
+    cdef result how
     results = bytearray()
     for address, size in _items(&r, &unused):
         r = read_from(<const uint8_t *><uint64_t>address, size)
         said = _read_statement(&r)
-        result = VOID
+        how = VOID
         if r.complaint == NULL and _outcome_is_known(&said):
-            result = _report(arena, &said, now_ns, &permit)
-        end = _write_item(frame, item, _write_result(arena, result, &permit, item) - item)
+            how = _report(arena, &said, now_ns)
+        end = _write_item(frame, item, _write_result(how, item) - item)
         results += (<char *>frame)[:end - frame]
     return bytes(results)

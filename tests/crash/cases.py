@@ -466,7 +466,7 @@ def make_an_arena(world: World) -> Operation:
     path = f"{world.eng.arena.path}.other"
 
     def make() -> None:
-        with engine.Engine(path, clock=world.clock, arena_size=2 << 20) as eng:
+        with engine.Engine(path, clock=world.clock, arena_size=4 << 20) as eng:
             engine.Policy("any", rules.Bulkhead(1), engine=eng)
 
     return make

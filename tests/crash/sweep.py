@@ -54,7 +54,7 @@ steps = ctypes.c_uint64.in_dll(points, "adm_crash_steps")
 kill_at = ctypes.c_uint64.in_dll(points, "adm_crash_at")
 writes_only = ctypes.c_uint32.in_dll(points, "adm_crash_writes_only")
 
-ARENA_BYTES = 2 << 20
+ARENA_BYTES = 4 << 20
 OWNERS_AT, OWNER_BYTES, OWNERS_LOOKED_AT = 4096, 64, 8
 COUNTS = ("admitted", "success", "failure", "ignored", "void")
 MOST_TOKENS = 3  # that one operation of `cases` takes

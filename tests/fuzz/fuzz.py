@@ -25,10 +25,12 @@ from engine.core import wire
 from engine.core.arena import ArenaError
 
 CORPUS = Path(__file__).parent / "corpus"
-ARENA_BYTES = 2 << 20
+ARENA_BYTES = 4 << 20
 STRUCTURES = 4096  # bytes of the heap that are in use by few policies, about
 ROWS_AT = 4096 + 1023 * 64
-HEAP_AT = ROWS_AT + 2048 * 192 + 16384 * 8
+REMOTE_AT = ROWS_AT + 2048 * 192
+RECORDS_AT = REMOTE_AT + 16384 * 8
+HEAP_AT = RECORDS_AT + 16384 * 64 + 1024 * 32
 PATIENCE_S = 20
 POLICIES = {
     "all": (
@@ -70,7 +72,8 @@ def use(eng: engine.Engine, generator: random.Random) -> None:
 
 def flips(memory: mmap.mmap, generator: random.Random) -> None:
     """Alter a few bytes: half of the time in what is dense with meaning."""
-    regions = ((16, 256), (4096, 4096 + 640), (HEAP_AT, HEAP_AT + 2 * STRUCTURES), (0, ARENA_BYTES))
+    dense = ((16, 256), (4096, 640), (REMOTE_AT, 64), (RECORDS_AT, 512), (HEAP_AT, 2 * STRUCTURES))
+    regions = (*((at, at + size) for at, size in dense), (0, ARENA_BYTES))
     used = [
         row for row in range(2048) if any(memory[ROWS_AT + row * 192 : ROWS_AT + row * 192 + 8])
     ]

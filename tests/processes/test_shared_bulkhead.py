@@ -43,12 +43,16 @@ def test_bulkhead_never_holds_nine_in_a_million_tries(
     assert pool.success + pool.ignored == pool.admitted
 
 
-def test_permits_never_share_a_cell_when_taken_over_the_wire(
-    start: Callable[..., Any], arena: Path, board: Path
+def test_bulkhead_never_holds_nine_when_permits_are_taken_over_the_wire(
+    start: Callable[..., Any], open_engine: Callable[..., Engine], arena: Path, board: Path
 ) -> None:
-    said = race(start, "share_cells_by_wire", arena, board, tries=200_000)
-    assert [one["overlaps"] for one in said] == [0, 0]
-    assert min(one["admitted"] for one in said) > 100_000
+    engine = open_engine(arena)
+    said = race(start, "share_a_bulkhead_by_wire", arena, board, tries=200_000)
+    assert max(one["most"] for one in said) <= 8
+    assert min(one["refused"] for one in said) > 0, "the two never met: the run proves nothing"
+    assert [one["unsettled"] for one in said] == [0, 0]
+    assert engine.snapshot().policies[0].bulkhead.in_use == 0
+    assert engine.snapshot().arena.remote_permits == 0
 
 
 def test_killed_holder_gives_its_permits_back_within_a_second(

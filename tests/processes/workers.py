@@ -20,7 +20,7 @@ from typing import Any
 
 import engine
 from engine import rules
-from engine.core import wire
+from engine.core import binding, wire
 from engine.policy import Policy
 
 HOUR = {"window": "1h", "failure_rate": 1.0}
@@ -81,46 +81,42 @@ def share_a_bulkhead(arena: str, board: str, seat: str, tries: str) -> None:
     say({"most": most, "refused": refused})
 
 
-def share_cells_by_wire(arena: str, table: str, seat: str, tries: str) -> None:
-    """Admit and report remote permits; each names its cell, and a cell has one holder at a time."""
+def share_a_bulkhead_by_wire(arena: str, board: str, seat: str, tries: str) -> None:
+    """Hold up to five remote permits of eight; never count down before a permit is given back."""
+    mine, theirs = int(seat), 1 - int(seat)
     eng = engine.Engine(arena)
     engine.Policy("pool/eight", rules.Bulkhead(8), engine=eng)
     request = b"\x0a\x0apool/eight"
-    held: deque[tuple[int, bytes]] = deque()
-    overlaps = admitted = 0
-    me = int(seat) + 1
-    with shared_words(table) as owners:
+    held: deque[bytes] = deque()
+    most = refused = unsettled = 0
+    with shared_words(board) as words:
         say("ready")
         told()
         for _ in range(int(tries)):
             token = token_of(wire.admit(eng.arena, request))
             if token:
-                cell = cell_of(token) % len(owners)
-                overlaps += owners[cell] != 0
-                owners[cell] = me
-                admitted += 1
-                held.append((cell, token))
+                held.append(token)
+                words[mine] = len(held)
+                most = max(most, len(held) + words[theirs])
+            refused += not token
             if len(held) > 5 or (held and not token):
-                cell, token = held.popleft()
-                overlaps += owners[cell] != me
-                owners[cell] = 0
-                wire.report(eng.arena, b"\x0a\x18" + token + b"\x10\x01")
-        while held:
-            cell, token = held.popleft()
-            owners[cell] = 0
-            wire.report(eng.arena, b"\x0a\x18" + token + b"\x10\x01")
-    say({"overlaps": overlaps, "admitted": admitted})
+                words[mine] = len(held) - 1
+                unsettled += wire.report(eng.arena, reported(held.popleft())) != b"\x08\x01"
+        words[mine] = 0
+        for token in held:
+            unsettled += wire.report(eng.arena, reported(token)) != b"\x08\x01"
+    say({"most": most, "refused": refused, "unsettled": unsettled})
+
+
+def reported(token: bytes) -> bytes:
+    """A ReportRequest: it went well."""
+    return b"\x0a\x18" + token + b"\x10\x01"
 
 
 def token_of(response: bytes) -> bytes:
     """The permit of an AdmitResponse: its 24 bytes follow the tag of field 3 and their length."""
     at = response.find(b"\x1a\x18")
     return response[at + 2 : at + 26] if response.startswith(b"\x08\x01") and at >= 0 else b""
-
-
-def cell_of(token: bytes) -> int:
-    """Where the permit lies, in words from the start of the arena."""
-    return int.from_bytes(token[8:16], "little") >> 36
 
 
 def hold(arena: str, name: str, count: str) -> None:
@@ -205,14 +201,46 @@ def race_for_keys(arena: str, board: str, seat: str, keys: str) -> None:
     told()
 
 
+def on_one_core() -> None:
+    """Share a core with whoever else does."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def publish_for_ever(arena: str) -> None:
-    """Publish one number in two rules, another one each time."""
+    """Publish one number in all rules of many policies, another one each time.
+
+    Half of one version and half of another do not fit: more probes have to pass than there are.
+    """
     eng = engine.Engine(arena)
+    on_one_core()
     for number in itertools.cycle(range(1, 64)):
-        pair = (rules.Bulkhead(number), rules.RateLimit("1/s", burst=number))
-        policy = engine.Policy("pool/pair", *pair, engine=eng)
-        if policy.version == 1:
-            say("published")
+        circuit = rules.Breaker(probes=number, probe_success_rate=1.0)
+        trio = (circuit, rules.Bulkhead(number), rules.RateLimit("1/s", burst=number))
+        for place in range(16):
+            engine.Policy(f"pool/{place}", *trio, engine=eng)
+        if number == 63:
+            break
+    say("published")
+    specs = [
+        (
+            f"pool/{place}",
+            {"breaker": circuit.core(), "bulkhead": (n, 0), "rate_limit": limit.core()},
+        )
+        for n in (1, 63)
+        for circuit in [rules.Breaker(probes=n, probe_success_rate=1.0)]
+        for limit in [rules.RateLimit("1/s", burst=n)]
+        for place in range(16)
+    ]
+    while True:
+        for name, core in specs:
+            binding.bind(eng.arena, name, core)
+
+
+def look_up(arena: str, times: str) -> None:
+    """Look up all names again and again; how often one was not there."""
+    eng = engine.Engine(arena)
+    on_one_core()
+    say({"missing": sum(len(eng.names()) != 16 for _ in range(int(times)))})
 
 
 def probe(arena: str, callers: str) -> None:

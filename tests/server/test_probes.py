@@ -36,7 +36,7 @@ def test_metrics_count_what_was_decided(served):
     assert metrics["admittance_permits_in_use", "demo", "all"] == 1
     assert metrics["admittance_permits_limit", "demo", "all"] == 8
     assert metrics["circuit_breaker_state", "demo", "all"] == 0
-    assert metrics["admittance_remote_permits",] == 1
+    assert metrics["admittance_remote_permits",] == 2
     assert metrics["admittance_arena_owners",] == 1
     assert metrics["admittance_config_version",] >= 1
     assert 0 < metrics["admittance_arena_heap_bytes",] < metrics["admittance_arena_heap_bytes_max",]

@@ -421,7 +421,7 @@ def fill(eng: Engine, policies: int, rule: Rule) -> None:
 
 
 def test_arena_says_so_when_it_is_full(open_engine: Callable[..., Engine]) -> None:
-    eng = open_engine(arena_size=2 << 20)
+    eng = open_engine(arena_size=4 << 20)
     with pytest.raises(ArenaError, match="full"):
         fill(eng, 100, rules.Bulkhead(65_536))
     last = eng.names()[-1]

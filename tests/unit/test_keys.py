@@ -107,7 +107,7 @@ def test_levels_stay_when_the_room_grows(private: Engine) -> None:
 
 
 def test_arena_that_is_too_small_says_what_the_keys_take(open_engine: Any) -> None:
-    small = open_engine(arena_size=2 << 20)
+    small = open_engine(arena_size=4 << 20)
     with pytest.raises(ArenaError, match="room for 1000000 keys takes 32000000 bytes"):
         keyed(small, max_keys=1_000_000)
 

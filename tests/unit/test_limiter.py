@@ -233,7 +233,7 @@ def test_steps_of_the_wall_clock_never_refill_early(
     """Of three admissions one after another, at one to a window, the last two lie a unit apart."""
     length = {"s": 1.0, "min": 60.0, "h": 3_600.0, "day": 86_400.0}[unit]
     clock = calendar_clock(at(2026, 11, 23, 12, 34, 56))
-    with Engine(clock=clock, arena_size=2 << 20) as engine:
+    with Engine(clock=clock, arena_size=4 << 20) as engine:
         limiter = Limiter(f"1/{unit}", algorithm="fixed_window", engine=engine)
         ends = []
         for advance, step in moves:

@@ -109,6 +109,17 @@ def test_remote_caller_is_told_what_the_shadow_would_do(private: Engine) -> None
     assert second.startswith(b"\x08\x01")
 
 
+def test_remote_report_counts_when_the_circuit_in_the_shadow_was_open(private: Engine) -> None:
+    circuit = rules.Breaker(window=10, min_calls=1, open_for=1, mode="shadow")
+    policy = Policy("a/b", circuit, engine=private)
+    admitted(policy.try_acquire()).failure()
+    answer = wire.admit(private.arena, b"\x0a\x03a/b")
+    token = answer[answer.index(b"\x1a\x18") + 2 :][:24]
+    assert wire.report(private.arena, b"\x0a\x18" + token + b"\x10\x02") == b"\x08\x01"
+    seen = private.snapshot().policies[0]
+    assert (seen.failure, seen.void, seen.breaker.opened) == (2, 0, 1)
+
+
 def test_shadow_counts_are_metrics(private: Engine) -> None:
     policy = Policy("a/b", rules.RateLimit("1/min", burst=1, mode="shadow"), engine=private)
     for _ in range(3):

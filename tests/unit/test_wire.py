@@ -44,12 +44,11 @@ def report(engine: Engine, permit: bytes, outcome: int = pb.OUTCOME_SUCCESS, **f
     return pb.ReportResponse.FromString(data).result
 
 
-def extend(engine: Engine, permit: bytes, extend_ms: int) -> tuple[int, bytes]:
-    """Renew a permit and return the result and the permit that is valid from now on."""
+def extend(engine: Engine, permit: bytes, extend_ms: int) -> int:
+    """Renew a permit and return the result."""
     request = pb.ReportRequest(permit=permit, extend_ms=extend_ms)
     data = wire.report(engine.arena, request.SerializeToString())
-    at = data.find(b"\x1a\x18")
-    return pb.ReportResponse.FromString(data).result, data[at + 2 : at + 26] if at >= 0 else b""
+    return pb.ReportResponse.FromString(data).result
 
 
 def admit_all(engine: Engine, items: Iterable[pb.AdmitRequest], **fields: Any) -> list[Any]:
@@ -228,7 +227,7 @@ def test_second_report_frees_nobodys_permit(served: Engine) -> None:
 def test_permit_expires_after_a_minute(served: Engine, clock: ManualClock, policy: str) -> None:
     permit = admit(served, policy).permit
     clock.advance(59.99)
-    assert served.snapshot().arena.remote_permits == (policy == "circuit/one")
+    assert served.snapshot().arena.remote_permits == 1
     clock.advance(0.01 + TICK_S)
     assert served.snapshot().arena.remote_permits == 0
     assert report(served, permit) == pb.REPORT_RESULT_VOID
@@ -271,38 +270,75 @@ def test_late_report_is_void_when_nobody_took_the_place(served: Engine, clock: M
     assert look(served, "pool/hold").success == 0
 
 
-@pytest.mark.parametrize("policy", ["pool/two", "circuit/one"])
-def test_extended_permit_lives_on_under_a_new_name(
-    served: Engine, clock: ManualClock, policy: str
-) -> None:
+@pytest.mark.parametrize("policy", ["pool/two", "circuit/one", "shop/all"])
+def test_extended_permit_lives_on(served: Engine, clock: ManualClock, policy: str) -> None:
     permit = admit(served, policy, hold_ms=1_000).permit
     clock.advance(0.9)
-    result, renewed = extend(served, permit, 10_000)
-    assert result == pb.REPORT_RESULT_EXTENDED
-    assert renewed not in (b"", permit)
+    assert extend(served, permit, 10_000) == pb.REPORT_RESULT_EXTENDED
+    assert extend(served, permit, 10_000) == pb.REPORT_RESULT_EXTENDED
     clock.advance(9.9)
-    assert report(served, permit) == pb.REPORT_RESULT_VOID
-    assert extend(served, permit, 1_000)[0] == pb.REPORT_RESULT_VOID
-    assert report(served, renewed) == pb.REPORT_RESULT_SETTLED
+    assert report(served, permit) == pb.REPORT_RESULT_SETTLED
+    assert report(served, permit) == pb.REPORT_RESULT_ALREADY_SETTLED
     assert look(served, policy).success == 1
+    assert served.snapshot().arena.remote_permits == 0
 
 
 def test_extended_permit_expires_too(served: Engine, clock: ManualClock) -> None:
     permit = admit(served, "pool/two", hold_ms=1_000).permit
-    _, renewed = extend(served, permit, 2_000)
+    assert extend(served, permit, 2_000) == pb.REPORT_RESULT_EXTENDED
     clock.advance(2 + TICK_S)
     assert look(served, "pool/two").bulkhead.in_use == 0
-    assert extend(served, renewed, 2_000)[0] == pb.REPORT_RESULT_VOID
-    assert report(served, renewed) == pb.REPORT_RESULT_VOID
+    assert extend(served, permit, 2_000) == pb.REPORT_RESULT_VOID
+    assert report(served, permit) == pb.REPORT_RESULT_VOID
+
+
+def test_permit_is_not_extended_when_its_place_went_to_somebody_else(
+    served: Engine, clock: ManualClock
+) -> None:
+    permit = admit(served, "pool/hold").permit
+    clock.advance(5 + TICK_S)
+    admit(served, "pool/hold")
+    assert extend(served, permit, 1_000) == pb.REPORT_RESULT_VOID
+    assert look(served, "pool/hold").bulkhead.in_use == 1
+
+
+def test_actual_cost_takes_the_place_of_the_estimate(served: Engine) -> None:
+    before = look(served, "shop/all").rate_limit.remaining
+    permit = admit(served, "shop/all", cost=1).permit
+    assert report(served, permit, actual_cost=3) == pb.REPORT_RESULT_SETTLED
+    assert look(served, "shop/all").rate_limit.remaining == before - 3
+    assert report(served, permit, actual_cost=1) == pb.REPORT_RESULT_ALREADY_SETTLED
+    assert look(served, "shop/all").rate_limit.remaining == before - 3
+    permit = admit(served, "shop/all", cost=2).permit
+    assert report(served, permit, actual_cost=2**32 - 1) == pb.REPORT_RESULT_SETTLED
+    assert look(served, "shop/all").rate_limit.remaining == 0
+
+
+def test_actual_cost_is_charged_to_the_key_that_was_admitted(served: Engine) -> None:
+    Policy(
+        "keyed/all", rules.RateLimit("1/min", burst=9, key="k"), rules.Bulkhead(9), engine=served
+    )
+    permit = admit(served, "keyed/all", key="a", cost=2).permit
+    assert report(served, permit, actual_cost=7) == pb.REPORT_RESULT_SETTLED
+    policy = served.policy("keyed/all")
+    assert [policy.remaining_of(key) for key in "ab"] == [2, 9]
+
+
+def test_name_of_an_older_permit_settles_no_newer_one(served: Engine) -> None:
+    """The arena's own cells go round; the same cell comes again with another generation."""
+    first = admit(served, "circuit/one").permit
+    assert report(served, first) == pb.REPORT_RESULT_SETTLED
+    for _ in range(16_383):
+        report(served, admit(served, "circuit/one").permit)
+    held = admit(served, "circuit/one").permit
+    assert report(served, first) == pb.REPORT_RESULT_VOID
+    assert report(served, held) == pb.REPORT_RESULT_SETTLED
 
 
 def test_settled_permit_is_not_extended(served: Engine) -> None:
     permit = admit(served, "pool/two").permit
     report(served, permit)
-    assert extend(served, permit, 1_000)[0] in (
-        pb.REPORT_RESULT_ALREADY_SETTLED,
-        pb.REPORT_RESULT_VOID,
-    )
+    assert extend(served, permit, 1_000) == pb.REPORT_RESULT_ALREADY_SETTLED
     assert look(served, "pool/two").bulkhead.in_use == 0
 
 

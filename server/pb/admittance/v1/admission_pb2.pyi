@@ -39,6 +39,7 @@ class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RULE_FEATURE: _ClassVar[Rule]
     RULE_CHAOS: _ClassVar[Rule]
     RULE_HEALTH: _ClassVar[Rule]
+    RULE_THROTTLE: _ClassVar[Rule]
 
 class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -102,6 +103,7 @@ RULE_RETRY_BUDGET: Rule
 RULE_FEATURE: Rule
 RULE_CHAOS: Rule
 RULE_HEALTH: Rule
+RULE_THROTTLE: Rule
 PRIORITY_UNSPECIFIED: Priority
 PRIORITY_CRITICAL: Priority
 PRIORITY_HIGH: Priority
@@ -217,14 +219,12 @@ class ReportRequest(_message.Message):
     def __init__(self, permit: _Optional[bytes] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., duration_us: _Optional[int] = ..., actual_cost: _Optional[int] = ..., extend_ms: _Optional[int] = ..., final: bool = ...) -> None: ...
 
 class ReportResponse(_message.Message):
-    __slots__ = ("result", "revoked", "permit")
+    __slots__ = ("result", "revoked")
     RESULT_FIELD_NUMBER: _ClassVar[int]
     REVOKED_FIELD_NUMBER: _ClassVar[int]
-    PERMIT_FIELD_NUMBER: _ClassVar[int]
     result: ReportResult
     revoked: bool
-    permit: bytes
-    def __init__(self, result: _Optional[_Union[ReportResult, str]] = ..., revoked: bool = ..., permit: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, result: _Optional[_Union[ReportResult, str]] = ..., revoked: bool = ...) -> None: ...
 
 class ReportBatchRequest(_message.Message):
     __slots__ = ("items",)
