@@ -119,7 +119,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.now = start
         self.clock = ManualClock(float(max(1, start // NS)))
         self.clock.advance((start - max(1, start // NS) * NS) / NS)
-        self.engine = Engine(clock=self.clock, arena_size=2 << 20)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
         chosen = [one for one in (breaker, bulkhead, rate) if one is not None]
         self.policy = Policy("model/checked", *chosen, engine=self.engine)
         self.model = PolicyModel(
@@ -256,7 +256,7 @@ class KeyedMachine(RuleBasedStateMachine):
         self.now = start
         self.clock = ManualClock(float(max(1, start // NS)))
         self.clock.advance((start - max(1, start // NS) * NS) / NS)
-        self.engine = Engine(clock=self.clock, arena_size=2 << 20)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
         self.policy = Policy("model/keyed", limit, engine=self.engine)
         self.parameters = limit.core()
         self.models: dict[str, RateModel | SlidingModel | FixedModel] = {}

@@ -74,10 +74,14 @@ def hammer(Arena arena not None, row, uint64_t times, uint32_t seed):
 
 
 def watch(Arena arena not None, bytes name not None, uint64_t times):
-    """Find a policy, once it is there, and read its parameters while a binder publishes new ones; how many were seen."""
+    """Find a policy, once it is there, and read its parameters while a binder publishes new ones.
+
+    How many versions were seen, and how many copies were of two versions: in each, the burst is the limit and a thousand.
+    """
     cdef const char *text = name
     cdef uint64_t size = len(name)
     cdef uint64_t versions = 0
+    cdef uint64_t torn = 0
     cdef uint64_t last = 0
     cdef uint64_t turn, published
     cdef adm_params params
@@ -90,4 +94,5 @@ def watch(Arena arena not None, bytes name not None, uint64_t times):
             if read_params(arena, arena.row(<uint32_t>row), &published, &params) and published != last:
                 versions += 1
                 last = published
-    return versions
+                torn += params.rate_limit.burst != params.bulkhead.limit + 1000
+    return versions, torn
