@@ -1,6 +1,7 @@
 """The extension list and the C flags; everything else is in pyproject.toml."""
 
 import os
+import sysconfig
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -29,6 +30,7 @@ MODULES = [
     "guard",
     "wire",
 ]
+HEADERS = ["atomic", "clock", "interpreter", "layout"]
 CFLAGS = [
     "-std=gnu11",
     "-O3",
@@ -40,6 +42,10 @@ CFLAGS = [
     "-Wno-unused-function",
     *os.environ.get("ADMITTANCE_CFLAGS", "").split(),  # tools/variant.py; the last word counts
 ]
+COMPILER = os.environ.get("CC") or sysconfig.get_config_var("CC")
+if "gcc" in COMPILER and os.uname().machine == "x86_64":
+    # A permit is zeroed when it is made; gcc's usual `rep stos` takes 8 ns for that, stores take 1.
+    CFLAGS.append("-mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign")
 LDFLAGS = ["-Wl,-z,relro,-z,now"] if os.uname().sysname == "Linux" else []
 DIRECTIVES = {
     "language_level": "3str",
@@ -60,7 +66,7 @@ setup(
                 f"{ROOM}.{name}",
                 [f"engine/core/{name}.pyx"],
                 include_dirs=["engine/core"],
-                depends=["engine/core/atomic.h", "engine/core/clock.h", "engine/core/layout.h"],
+                depends=[f"engine/core/{name}.h" for name in HEADERS],
                 extra_compile_args=CFLAGS,
                 extra_link_args=LDFLAGS,
             )

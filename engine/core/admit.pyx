@@ -37,6 +37,7 @@ cdef bint _breaker_admits(adm_view *view, uint32_t owner, int64_t now_ns, const 
     if keep:
         breaker_enter(view, owner, now_ns, asked.life_ns, &given.gate)
     else:
+        given.gate.probes_are_out = False
         given.gate.admitted = not breaker_would_refuse(view, now_ns, &given.gate.wait_ns)
     return given.gate.admitted or _excused(view, given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
 
@@ -120,7 +121,7 @@ cdef void hand_back(adm_view *view, const verdict *given, const request *asked, 
 
 cdef inline bint _may_be_orphaned(const verdict *given) noexcept nogil:
     """Whether a refusal was for want of a permit, which a dead owner may be keeping."""
-    return given.reason == ADM_BULKHEAD_FULL or given.reason == ADM_CIRCUIT_OPEN
+    return given.reason == ADM_BULKHEAD_FULL or (given.reason == ADM_CIRCUIT_OPEN and given.gate.probes_are_out)
 
 
 cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const request *asked,

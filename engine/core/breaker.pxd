@@ -25,6 +25,7 @@ ctypedef struct pass_:
     uint32_t cell           # of the probe
     uint64_t probe          # the probe's permit; zero: admitted by the closed state
     int64_t wait_ns         # refused: how long until it is worth asking again
+    bint probes_are_out     # refused: because others are asking whether it is worth it
 
 
 cdef enum:

@@ -246,6 +246,7 @@ cdef bint breaker_enter_broken(adm_view *view, uint32_t owner, int64_t now_ns, i
         seen = _now_seen(view, now_ns)
         given.generation = _generation(seen)
         given.wait_ns = RETRY_NS
+        given.probes_are_out = False
         if _state(seen) == CLOSED or _state(seen) == FORCED_CLOSED:
             given.admitted = True
             return True
@@ -262,6 +263,7 @@ cdef bint breaker_enter_broken(adm_view *view, uint32_t owner, int64_t now_ns, i
             return True
         _decide(view, seen, now_ns)
         if adm_load(&view.breaker.state) == seen:
+            given.probes_are_out = True
             return False
 
 

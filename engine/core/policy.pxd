@@ -28,6 +28,7 @@ cdef class Policy:
     cdef bint settle_cost(self, stay *inside, actual) except -1
     cdef bint leave(self, stay *inside, outcome how)
     cdef void set_refusal(self, const verdict *given) noexcept
+    cdef Permit constant(self)
     cdef Permit granted(self, const stay *inside, const verdict *given)
     cdef Refusal refused(self, const verdict *given)
     cdef Permit enter_block(self)

@@ -28,34 +28,12 @@ from engine.core.whole cimport whole
 
 from engine.core.admit import NORMAL, REASONS, RULES
 
-cdef object _normal = NORMAL
-
-cdef extern from *:
-    """
-    #if PY_VERSION_HEX < 0x030D0000
-    #define adm_frame() ((void *)PyThreadState_GET()->cframe->current_frame)
-    #else
-    #define adm_frame() ((void *)PyThreadState_GET()->current_frame)
-    #endif
-
-    /* Sets an exception of a class that has no __init__ of its own. */
-    static void adm_set_exception(PyObject *type, PyObject *args)
-    {
-        PyObject *error = ((PyTypeObject *)PyExc_BaseException)->tp_new((PyTypeObject *)type, args, NULL);
-        if (error != NULL) {
-            PyErr_SetObject(type, error);
-            Py_DECREF(error);
-        }
-    }
-
-    static PyObject *adm_raise(void)    /* what was set */
-    {
-        return NULL;
-    }
-    """
+cdef extern from "interpreter.h":
+    ctypedef object (*adm_plain_call)(object self)
     void *adm_frame()
     void adm_set_exception(object type, object args)
     object adm_raise()
+    int adm_add_method(object owner, const char *name, const char *doc, adm_plain_call plain, object with_words) except -1
 
 # By the number of the reason, the exception that `with` and decorators raise; `engine.policy` fills it.
 cdef tuple _refusals = ()
@@ -75,6 +53,7 @@ cdef outcome outcome_of(error):
 
 
 @cython.final
+@cython.no_gc       # it refers to a policy, and no policy to a refusal
 @cython.freelist(64)
 cdef class Refusal:
     """A verdict of no: falsy, with `reason`, `rule`, `retry_after` in seconds and `remaining` tokens."""
@@ -104,7 +83,7 @@ cdef class Refusal:
 
 @cython.final
 @cython.freelist(64)
-@cython.no_gc_clear     # a permit that is dropped reports itself, for which it needs its policy
+@cython.no_gc       # it refers to a policy, and a policy to permits only while a `with` block is open
 cdef class Permit:
     """A verdict of yes: truthy, to be reported once by `success`, `failure` or `ignore`.
 
@@ -198,9 +177,6 @@ cdef class Policy:
         self.name = name
         self.row = row
         self.held = []
-        self.nothing_to_report = Permit.__new__(Permit)
-        self.nothing_to_report.policy = self
-        self.nothing_to_report.needs_no_report = True
 
     cdef bint enter(self, const request *asked, stay *inside, verdict *given) except -1:
         """Judge; where admitted, `inside` is what the call holds until `leave`."""
@@ -265,21 +241,11 @@ cdef class Policy:
         inside.tokens = <uint32_t>wanted
         return True
 
-    def try_acquire(self, cost=1, key=None, priority=NORMAL, attempt=1, deadline=None, revocable=False):
-        """The verdict of every rule, at once: a Permit (truthy) or a Refusal (falsy). `cost` counts tokens.
-
-        `key`, a str or bytes, is whose tokens they are where the rate limit is keyed. `priority` is from engine.CRITICAL to
-        engine.SHEDDABLE, `attempt` counts from 1, so that more is a retry, `deadline` is how many seconds the caller has left, and a
-        `revocable` call may lose its place to a more important one. Rules that are not there take no notice of what is for them.
-
-        Never raises for a refusal: a cost below 1 or over the burst, a key over 256 bytes and a missing one are refused as `invalid`.
-        Raises TypeError for a value of another type, and ValueError for a priority that is none or an attempt below 1.
-        """
+    def _try_acquire(self, cost=1, key=None, priority=NORMAL, attempt=1, deadline=None, revocable=False):
         cdef verdict given
         cdef stay inside
-        cdef request asked = plain()
-        if not (cost is 1 and key is None and priority is _normal and attempt is 1 and deadline is None and revocable is False):
-            _read(self.arena, cost, key, priority, attempt, deadline, revocable, &asked)
+        cdef request asked
+        _read(self.arena, cost, key, priority, attempt, deadline, revocable, &asked)
         if self.enter(&asked, &inside, &given):
             return self.granted(&inside, &given)
         return self.refused(&given)
@@ -287,13 +253,21 @@ cdef class Policy:
     cdef Permit granted(self, const stay *inside, const verdict *given):
         cdef Permit permit
         if inside.owner == 0 and given.would_refuse == ADM_OK:
-            return self.nothing_to_report
+            return self.constant()
         permit = Permit.__new__(Permit)
         permit.policy = self
         permit.inside = inside[0]
         permit.needs_no_report = inside.owner == 0
         permit._would_refuse = given.would_refuse
         return permit
+
+    cdef Permit constant(self):
+        """The one permit of all admissions that need no report. It refers to a policy of its own, so that nothing refers to itself."""
+        if self.nothing_to_report is None:
+            self.nothing_to_report = Permit.__new__(Permit)
+            self.nothing_to_report.policy = Policy.__new__(Policy, self.arena, self.name, self.row)
+            self.nothing_to_report.needs_no_report = True
+        return self.nothing_to_report
 
     cdef Refusal refused(self, const verdict *given):
         cdef Refusal refusal = Refusal.__new__(Refusal)
@@ -416,3 +390,27 @@ cdef uint32_t _tokens(cost) except? 0:
     if isinstance(cost, bool) or not isinstance(cost, int):
         raise TypeError(f"cost = {cost!r}: must be a whole number")
     return cost if 0 <= cost < 1 << 31 else 0
+
+
+cdef object _try_acquire_plainly(object policy):
+    cdef Policy self = <Policy>policy
+    cdef verdict given
+    cdef stay inside
+    cdef request asked = plain()
+    if self.enter(&asked, &inside, &given):
+        return self.granted(&inside, &given)
+    return self.refused(&given)
+
+
+adm_add_method(Policy, b"try_acquire", b"""try_acquire($self, cost=1, key=None, priority=3, attempt=1, deadline=None, revocable=False)
+--
+
+The verdict of every rule, at once: a Permit (truthy) or a Refusal (falsy). `cost` counts tokens.
+
+`key`, a str or bytes, is whose tokens they are where the rate limit is keyed. `priority` is from engine.CRITICAL to engine.SHEDDABLE,
+`attempt` counts from 1, so that more is a retry, `deadline` is how many seconds the caller has left, and a `revocable` call may lose
+its place to a more important one. Rules that are not there take no notice of what is for them.
+
+Never raises for a refusal: a cost below 1 or over the burst, a key over 256 bytes and a missing one are refused as `invalid`.
+Raises TypeError for a value of another type, and ValueError for a priority that is none or an attempt below 1.
+""", _try_acquire_plainly, Policy._try_acquire)
