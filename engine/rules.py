@@ -36,6 +36,8 @@ _SHORTEST_FORCE_S, _LONGEST_FORCE_S = 0.01, 30 * 86_400
 _ALGORITHMS = ("gcra", "sliding_window", "fixed_window")
 _LARGEST_WINDOW = {"sliding_window": 100_000, "fixed_window": 250_000_000}
 _OVERFLOWS = ("refuse", "shared")
+_LARGEST_BURST = 1_000_000_000
+_MOST_OVERRIDES = 1_024
 _MODES = ("enforce", "shadow", "off")
 
 
@@ -88,18 +90,21 @@ def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
     return read
 
 
+_RATE_WORDS = f'a rate from "1/month" to "{_FASTEST_HZ}/s" (per s, min, h, day or month)'
+
 # The function after a text form's Meta reads it.
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Duration = Annotated[str, Meta(description='a duration such as "250ms" or "30s"'), seconds]
 Span = Annotated[str, Meta(description='a duration from "1s" to "1h"'), _span]
 Rate = Annotated[
     str,
-    Meta(description=f'a rate from "1/month" to "{_FASTEST_HZ}/s" (per s, min, h, day or month)'),
+    Meta(description=_RATE_WORDS),
     _rate,
 ]
 Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGORITHMS)]
 Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
 Mode = Annotated[str, Meta(description=_either(_MODES)), _one_of(_MODES)]
+Overrides = dict[str, str]
 KeyName = Annotated[str, Meta(description="a name of 1 to 64 characters"), _key_name]
 
 
@@ -140,6 +145,10 @@ class Parameter(Struct, frozen=True):
 
 
 def _parameter(field: FieldInfo) -> Parameter:
+    if field.type == Overrides:
+        return Parameter(
+            field.type, (), None, "a table of rates by key", "", field.default_factory()
+        )
     options = [option for option in get_args(field.type) if get_args(option)] or [field.type]
     forms = {base: (meta, *readers) for base, meta, *readers in map(get_args, options)}
     text, number = forms.get(str), forms.get(int) or forms.get(float)
@@ -205,7 +214,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Say, naming them, how the `related` ones of `values` contradict each other."""
         return None
 
-    def core(self) -> tuple[int, ...]:
+    def core(self) -> tuple[Any, ...]:
         """Return the integer parameters of the compiled core; times are nanoseconds."""
         raise NotImplementedError
 
@@ -260,7 +269,7 @@ class Breaker(Rule, frozen=True, kw_only=True):
             return f"open_for_max ({longest:g} s) must be at least open_for ({least:g} s)"
         return None
 
-    def core(self) -> tuple[int, ...]:
+    def core(self) -> tuple[Any, ...]:
         """Return the integers of `engine.core.directory`'s breaker, in the order below.
 
         window (calls), bucket_ns and consecutive (one of which is not 0), min_calls, failure_ppm,
@@ -307,7 +316,7 @@ class Bulkhead(_Limit, frozen=True, kw_only=True):
 
     hold: Annotated[float, Meta(ge=0.05, le=86_400)] | Duration | None = None
 
-    def core(self) -> tuple[int, ...]:
+    def core(self) -> tuple[Any, ...]:
         """Return limit, hold_ns (0: never)."""
         return self.limit, 0 if self.hold is None else _ns(self.hold)
 
@@ -325,22 +334,28 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 
     `key` names what the calls are told apart by, such as "tenant": each value has the rate for
     itself. There is room for `max_keys` that are not at rest; others are refused ("refuse") or have
-    one rate together ("shared"), as `overflow` says.
+    one rate together ("shared"), as `overflow` says. `overrides` gives some keys, up to 1,024, a
+    rate of their own, such as {"gold": "1000/s"}; their burst lasts as long as that of the others.
     """
 
     kind: ClassVar[str] = "rate_limit"
-    related: ClassVar[tuple[str, ...]] = ("algorithm", "burst", "rate")
+    related: ClassVar[tuple[str, ...]] = ("algorithm", "burst", "rate", "key", "overrides")
 
-    burst: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    burst: Annotated[int, Meta(ge=1, le=_LARGEST_BURST)] | None = None
     algorithm: Algorithm = "gcra"
     key: KeyName | None = None
     max_keys: Annotated[int, Meta(ge=1, le=1_000_000)] = 65_536
     overflow: Overflow = "refuse"
+    overrides: Overrides = {}
 
     @classmethod
     def conflict(cls, values: Mapping[str, Any]) -> str | None:
         """Say so where the burst takes too long to refill, or the algorithm cannot count so."""
         algorithm, burst, rate = values["algorithm"], values["burst"], values["rate"]
+        if values["overrides"] and (
+            conflict := _overrides_conflict(values["overrides"], algorithm, rate, values["key"])
+        ):
+            return conflict
         count, unit = rate.split("/")
         if unit == "month" and algorithm != "fixed_window":
             return f"rate ({rate}) is per month, which takes algorithm fixed_window"
@@ -355,8 +370,11 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
             return f"rate ({rate}) must be at most {most}/{unit} with {algorithm}"
         return None
 
-    def core(self) -> tuple[int, ...]:
-        """Return interval_ns (rounded up), burst, algorithm, unit_ns, keyed, max_keys."""
+    def core(self) -> tuple[Any, ...]:
+        """Return interval_ns (rounded up), burst, algorithm, unit_ns, keyed, max_keys.
+
+        Then the key, interval_ns and burst of each override.
+        """
         interval_ns = _interval_ns(self.rate)
         count, unit_ns = _count_and_unit_ns(self.rate)
         usual = max(1, _SECOND_NS // interval_ns) if self.algorithm == "gcra" else count
@@ -367,7 +385,18 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
             unit_ns,
             0 if self.key is None else 1 + _OVERFLOWS.index(self.overflow),
             self.max_keys,
+            *((key, *self._override(rate)) for key, rate in self.overrides.items()),
         )
+
+    def _override(self, rate: str) -> tuple[int, int]:
+        """Return interval_ns and burst of a key with a rate of its own."""
+        own, own_unit_ns = _count_and_unit_ns(rate)
+        if self.algorithm != "gcra":
+            return _interval_ns(rate), own
+        usual, unit_ns = _count_and_unit_ns(self.rate)
+        burst = self.burst or max(1, _SECOND_NS // _interval_ns(self.rate))
+        most = min(_LARGEST_BURST, _LONGEST_REFILL_NS // _interval_ns(rate))
+        return _interval_ns(rate), min(max(1, burst * own * unit_ns // (usual * own_unit_ns)), most)
 
 
 # In the order of judgement.
@@ -394,7 +423,7 @@ class PolicySpec(Struct, frozen=True):
         in_order = sorted(self.rules, key=lambda rule: list(KINDS).index(rule.kind))
         force_setattr(self, "rules", tuple(in_order))
 
-    def core(self) -> dict[str, tuple[int, ...]]:
+    def core(self) -> dict[str, tuple[Any, ...]]:
         """Return the integer parameters of each rule that is not off by its kind."""
         return {rule.kind: rule.core() for rule in self.rules if rule.mode != "off"}
 
@@ -407,6 +436,33 @@ class PolicySet(Struct, frozen=True):
     """Every policy of a configuration by its name."""
 
     policies: dict[str, PolicySpec]
+
+
+def _overrides_conflict(
+    overrides: Mapping[str, str], algorithm: str, rate: str, key: str | None
+) -> str | None:
+    """Say which of the rates by key cannot be."""
+    unit = rate.split("/")[1]
+    if key is None:
+        return "overrides are of keys, which takes a key"
+    if len(overrides) > _MOST_OVERRIDES:
+        return f"overrides are {len(overrides)}, but must be at most {_MOST_OVERRIDES}"
+    for name, own in overrides.items():
+        said = f"{name} = {own}, one of the overrides,"
+        if not 1 <= len(name.encode()) <= 256:
+            return f"{said} must have a key of 1 to 256 bytes"
+        try:
+            _rate(own)
+        except ValueError:
+            return f"{said} must be {_RATE_WORDS}"
+        count, own_unit = own.split("/")
+        if algorithm == "gcra" and own_unit == "month":
+            return f"{said} is per month, which takes algorithm fixed_window"
+        if algorithm != "gcra" and own_unit != unit:
+            return f"{said} must be per {unit}, as the rate is"
+        if algorithm != "gcra" and int(count) > (most := _LARGEST_WINDOW[algorithm]):
+            return f"{said} must be at most {most}/{unit} with {algorithm}"
+    return None
 
 
 def _interval_ns(rate: str) -> int:

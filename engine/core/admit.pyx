@@ -23,7 +23,7 @@ from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport meter_sum
 from engine.core.repair cimport sweep
-from engine.core.view cimport adm_view, view_of
+from engine.core.view cimport adm_view, rate_of, view_of
 
 from engine.core.binding import RULES as RULES
 
@@ -57,7 +57,7 @@ cdef bint _bulkhead_admits(adm_view *view, uint32_t owner, int64_t now_ns, const
 
 cdef inline bint _can_be_asked(const adm_view *view, const request *asked) noexcept nogil:
     """Whether the rate limit could ever give so many tokens, and knows whose."""
-    return asked.cost <= view.params.rate_limit.burst and (view.params.rate_limit.keyed == 0 or asked.who.id != 0)
+    return asked.cost <= rate_of(view, asked.who.id).burst and (view.params.rate_limit.keyed == 0 or asked.who.id != 0)
 
 
 cdef bint _rate_limit_admits(adm_view *view, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
@@ -170,8 +170,8 @@ def levels(Arena arena not None, row):
     tokens = permits = None
     if view != NULL and view.params.rules & ADM_HAS_RATE_LIMIT:
         nobody.id = 0
-        keys = keys_in_use(&view.keys, &view.params.rate_limit, now_ns) if view.params.rate_limit.keyed else None
-        tokens = (limiter_remaining(view, &nobody, now_ns), view.params.rate_limit.burst, keys)
+        keys = keys_in_use(&view.keys, &view.params.rate_limit.rate, now_ns) if view.params.rate_limit.keyed else None
+        tokens = (limiter_remaining(view, &nobody, now_ns), view.params.rate_limit.rate.burst, keys)
     if view != NULL and view.params.rules & ADM_HAS_BULKHEAD:
         permits = (bulkhead_in_use(&view.permits, now_ns), view.params.bulkhead.limit)
     return tokens, permits

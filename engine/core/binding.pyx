@@ -16,10 +16,11 @@ from engine.core.cells cimport cells_total
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport claim_row, publish_params, read_params
 from engine.core.journal cimport journal, journal_add, journal_of
+from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
     ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker,
-    adm_breaker_params, adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_params, adm_row,
+    ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker,
+    adm_breaker_params, adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row,
 )
 from engine.core.window cimport window_chunks, window_copy
 
@@ -37,12 +38,40 @@ cdef _set_rate_limit(Arena arena, adm_params *params, tuple values):
     params.rules |= ADM_HAS_RATE_LIMIT
     cdef adm_limiter_params *limiter = &params.rate_limit
     cdef uint32_t max_keys
-    limiter.interval_ns, limiter.burst, limiter.algorithm, limiter.unit_ns, limiter.keyed, max_keys = values
-    limiter.depth_ns = limiter.interval_ns * <int64_t>limiter.burst
+    limiter.rate.interval_ns, limiter.rate.burst, limiter.rate.algorithm, limiter.rate.unit_ns, limiter.keyed, max_keys = values[:6]
+    limiter.rate.depth_ns = limiter.rate.interval_ns * <int64_t>limiter.rate.burst
     if limiter.slot == 0:
         limiter.slot = arena.allot(sizeof(adm_limiter))
     if limiter.keyed:
-        _make_room(arena, &limiter.keys[limiter.algorithm], 2 * max_keys)
+        _make_room(arena, &limiter.keys[limiter.rate.algorithm], 2 * max_keys)
+    unit = (limiter.rate.unit_ns, limiter.rate.algorithm)
+    _set_overrides(arena, limiter, sorted((_id_of(arena, key), *rate, *unit) for key, *rate in values[6:]))
+
+
+cdef uint64_t _id_of(Arena arena, str key):
+    cdef bytes encoded = key.encode()
+    return subject_of(arena.header.secret, <const char *>encoded, len(encoded)).id
+
+
+cdef _set_overrides(Arena arena, adm_limiter_params *limiter, list wanted):
+    """Put (id, interval_ns, burst, unit_ns, algorithm) into the idle table, unless they are those in force."""
+    cdef adm_override *table = <adm_override *>(arena.base + limiter.overrides_at)
+    cdef adm_override *entry
+    cdef uint32_t i
+    if wanted == [(table[i].id, table[i].rate.interval_ns, table[i].rate.burst, table[i].rate.unit_ns, table[i].rate.algorithm)
+                  for i in range(limiter.overrides)]:
+        return
+    limiter.overrides_at, limiter.idle_at = limiter.idle_at, limiter.overrides_at
+    limiter.overrides_room, limiter.idle_room = limiter.idle_room, limiter.overrides_room
+    if <uint32_t>len(wanted) > limiter.overrides_room:
+        limiter.overrides_room = min(max(<uint32_t>len(wanted), 2 * limiter.overrides_room), ADM_OVERRIDES_MAX)
+        limiter.overrides_at = arena.allot(limiter.overrides_room * sizeof(adm_override))
+    table = <adm_override *>(arena.base + limiter.overrides_at)
+    limiter.overrides = <uint32_t>len(wanted)
+    for i in range(limiter.overrides):
+        entry = &table[i]
+        entry.id, entry.rate.interval_ns, entry.rate.burst, entry.rate.unit_ns, entry.rate.algorithm = wanted[i]
+        entry.rate.depth_ns = entry.rate.interval_ns * <int64_t>entry.rate.burst
 
 
 cdef _make_room(Arena arena, adm_key_table *described, uint32_t wanted):

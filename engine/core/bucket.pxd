@@ -8,7 +8,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.clock cimport timebase, wall_offset_ns
-from engine.core.layout cimport ADM_FIXED_WINDOW, ADM_GCRA, adm_limiter_params
+from engine.core.layout cimport ADM_FIXED_WINDOW, ADM_GCRA, adm_rate
 
 cdef enum:
     SLIDING_BITS = 17
@@ -52,7 +52,7 @@ cdef inline int64_t boundary_after(int64_t wall_ns, int64_t unit_ns) noexcept no
     return (wall_ns // unit_ns + 1) * unit_ns
 
 
-cdef inline uint64_t fixed_open(uint64_t word, const adm_limiter_params *params, const timebase *time,
+cdef inline uint64_t fixed_open(uint64_t word, const adm_rate *rate, const timebase *time,
                                 int64_t now_ns) noexcept nogil:
     """The word of the window that `now_ns` lies in, which may be a new one."""
     cdef int64_t end_ns = <int64_t>(word >> FIXED_BITS) << TICK_BITS
@@ -60,22 +60,22 @@ cdef inline uint64_t fixed_open(uint64_t word, const adm_limiter_params *params,
     cdef int64_t offset_ns
     if now_ns < end_ns:
         return word
-    if word and end_ns + params.unit_ns - params.unit_ns // DRIFT > now_ns:
-        after_ns = end_ns + params.unit_ns - params.unit_ns // DRIFT
+    if word and end_ns + rate.unit_ns - rate.unit_ns // DRIFT > now_ns:
+        after_ns = end_ns + rate.unit_ns - rate.unit_ns // DRIFT
     offset_ns = wall_offset_ns(time)
-    end_ns = boundary_after(after_ns + offset_ns, params.unit_ns) - offset_ns
+    end_ns = boundary_after(after_ns + offset_ns, rate.unit_ns) - offset_ns
     return <uint64_t>((end_ns + (1 << TICK_BITS) - 1) >> TICK_BITS) << FIXED_BITS
 
 
-cdef inline sliding slide(uint64_t word, const adm_limiter_params *params, int64_t now_ns) noexcept nogil:
+cdef inline sliding slide(uint64_t word, const adm_rate *rate, int64_t now_ns) noexcept nogil:
     """The window that `now_ns` lies in; where time went back, the one it had come to."""
     cdef sliding found
-    cdef int64_t start_ns = now_ns - now_ns % params.unit_ns
+    cdef int64_t start_ns = now_ns - now_ns % rate.unit_ns
     found.start_ns = <int64_t>(word >> (2 * SLIDING_BITS)) * second_ns()
     found.before = <int64_t>(word >> SLIDING_BITS) & ((1 << SLIDING_BITS) - 1)
     found.taken = <int64_t>word & ((1 << SLIDING_BITS) - 1)
     if found.start_ns < start_ns:
-        found.before = found.taken if found.start_ns + params.unit_ns >= start_ns else 0
+        found.before = found.taken if found.start_ns + rate.unit_ns >= start_ns else 0
         found.taken = 0
         found.start_ns = start_ns
     return found
@@ -86,31 +86,31 @@ cdef inline uint64_t sliding_pack(const sliding *window) noexcept nogil:
             | <uint64_t>window.before << SLIDING_BITS | <uint64_t>window.taken)
 
 
-cdef inline int64_t left_us(const sliding *window, const adm_limiter_params *params, int64_t now_ns) noexcept nogil:
+cdef inline int64_t left_us(const sliding *window, const adm_rate *rate, int64_t now_ns) noexcept nogil:
     """Microseconds that the window still lasts, rounded up. So fine that tokens x time stay within 64 bits."""
-    cdef int64_t left_ns = window.start_ns + params.unit_ns - now_ns
-    return (min(left_ns, params.unit_ns) + 999) // 1000
+    cdef int64_t left_ns = window.start_ns + rate.unit_ns - now_ns
+    return (min(left_ns, rate.unit_ns) + 999) // 1000
 
 
-cdef inline int64_t weighed(int64_t tokens, int64_t us, const adm_limiter_params *params) noexcept nogil:
+cdef inline int64_t weighed(int64_t tokens, int64_t us, const adm_rate *rate) noexcept nogil:
     """That part of `tokens` which `us` is of a window, rounded up."""
-    cdef int64_t unit_us = params.unit_ns // 1000
+    cdef int64_t unit_us = rate.unit_ns // 1000
     return (tokens * us + unit_us - 1) // unit_us
 
 
-cdef inline int64_t sliding_wait(const sliding *window, const adm_limiter_params *params, int64_t now_ns,
+cdef inline int64_t sliding_wait(const sliding *window, const adm_rate *rate, int64_t now_ns,
                                  int64_t cost) noexcept nogil:
     """How long until `cost` tokens are there, if nobody takes any meanwhile."""
-    cdef int64_t unit_us = params.unit_ns // 1000
-    cdef int64_t end_ns = window.start_ns + params.unit_ns
-    cdef int64_t room = <int64_t>params.burst - cost - window.taken
+    cdef int64_t unit_us = rate.unit_ns // 1000
+    cdef int64_t end_ns = window.start_ns + rate.unit_ns
+    cdef int64_t room = <int64_t>rate.burst - cost - window.taken
     if room >= 0:
         return end_ns - now_ns - room * unit_us // window.before * 1000
-    room = <int64_t>params.burst - cost
-    return end_ns + params.unit_ns - now_ns - min(room * unit_us // window.taken, unit_us) * 1000
+    room = <int64_t>rate.burst - cost
+    return end_ns + rate.unit_ns - now_ns - min(room * unit_us // window.taken, unit_us) * 1000
 
 
-cdef inline int64_t bucket_take(uint64_t word, const adm_limiter_params *params, const timebase *time, int64_t now_ns,
+cdef inline int64_t bucket_take(uint64_t word, const adm_rate *rate, const timebase *time, int64_t now_ns,
                                 uint32_t cost, uint64_t *after) noexcept nogil:
     """Zero, with the word `after` it, where `cost` tokens are there; else the nanoseconds until they are.
 
@@ -118,51 +118,51 @@ cdef inline int64_t bucket_take(uint64_t word, const adm_limiter_params *params,
     """
     cdef sliding window
     cdef int64_t level
-    if params.algorithm == ADM_GCRA:
-        level = (<int64_t>word if <int64_t>word > now_ns else now_ns) + params.interval_ns * cost
+    if rate.algorithm == ADM_GCRA:
+        level = (<int64_t>word if <int64_t>word > now_ns else now_ns) + rate.interval_ns * cost
         after[0] = <uint64_t>level
-        level -= now_ns + params.depth_ns
+        level -= now_ns + rate.depth_ns
         return level if level > 0 else 0
-    if params.algorithm == ADM_FIXED_WINDOW:
-        word = fixed_open(word, params, time, now_ns)
+    if rate.algorithm == ADM_FIXED_WINDOW:
+        word = fixed_open(word, rate, time, now_ns)
         after[0] = word + cost
-        if (word & ((1 << FIXED_BITS) - 1)) + cost > params.burst:
+        if (word & ((1 << FIXED_BITS) - 1)) + cost > rate.burst:
             return (<int64_t>(word >> FIXED_BITS) << TICK_BITS) - now_ns
         return 0
-    window = slide(word, params, now_ns)
-    if weighed(window.before, left_us(&window, params, now_ns), params) + window.taken + cost > <int64_t>params.burst:
-        return sliding_wait(&window, params, now_ns, cost)
+    window = slide(word, rate, now_ns)
+    if weighed(window.before, left_us(&window, rate, now_ns), rate) + window.taken + cost > <int64_t>rate.burst:
+        return sliding_wait(&window, rate, now_ns, cost)
     window.taken += cost
     after[0] = sliding_pack(&window)
     return 0
 
 
-cdef inline int64_t bucket_remaining(uint64_t word, const adm_limiter_params *params, int64_t now_ns) noexcept nogil:
+cdef inline int64_t bucket_remaining(uint64_t word, const adm_rate *rate, int64_t now_ns) noexcept nogil:
     """Whole tokens that could be taken now."""
     cdef sliding window
     cdef int64_t spent = 0
-    if params.algorithm == ADM_GCRA:
+    if rate.algorithm == ADM_GCRA:
         spent = max(<int64_t>word - now_ns, 0)
-        return (params.depth_ns - spent) // params.interval_ns if spent < params.depth_ns else 0
-    if params.algorithm == ADM_FIXED_WINDOW:
+        return (rate.depth_ns - spent) // rate.interval_ns if spent < rate.depth_ns else 0
+    if rate.algorithm == ADM_FIXED_WINDOW:
         if now_ns < <int64_t>(word >> FIXED_BITS) << TICK_BITS:
             spent = word & ((1 << FIXED_BITS) - 1)
     else:
-        window = slide(word, params, now_ns)
-        spent = weighed(window.before, left_us(&window, params, now_ns), params) + window.taken
-    return max(<int64_t>params.burst - spent, 0)
+        window = slide(word, rate, now_ns)
+        spent = weighed(window.before, left_us(&window, rate, now_ns), rate) + window.taken
+    return max(<int64_t>rate.burst - spent, 0)
 
 
-cdef inline int64_t bucket_full_at(uint64_t word, const adm_limiter_params *params) noexcept nogil:
+cdef inline int64_t bucket_full_at(uint64_t word, const adm_rate *rate) noexcept nogil:
     """From when on the bucket is as good as a new one. Whoever takes only puts this off."""
-    if params.algorithm == ADM_GCRA:
+    if rate.algorithm == ADM_GCRA:
         return <int64_t>word
-    if params.algorithm == ADM_FIXED_WINDOW:
+    if rate.algorithm == ADM_FIXED_WINDOW:
         return <int64_t>(word >> FIXED_BITS) << TICK_BITS
-    return <int64_t>(word >> (2 * SLIDING_BITS)) * second_ns() + 2 * params.unit_ns if word else 0
+    return <int64_t>(word >> (2 * SLIDING_BITS)) * second_ns() + 2 * rate.unit_ns if word else 0
 
 
-cdef inline uint64_t bucket_refund(uint64_t word, const adm_limiter_params *params, int64_t now_ns, int64_t taken_ns,
+cdef inline uint64_t bucket_refund(uint64_t word, const adm_rate *rate, int64_t now_ns, int64_t taken_ns,
                                    uint32_t cost) noexcept nogil:
     """The word once `cost` tokens taken at `taken_ns` are back: never more than a full bucket, nor in another window.
 
@@ -170,43 +170,43 @@ cdef inline uint64_t bucket_refund(uint64_t word, const adm_limiter_params *para
     """
     cdef sliding window
     cdef int64_t end_ns
-    if params.algorithm == ADM_GCRA:
+    if rate.algorithm == ADM_GCRA:
         if <int64_t>word <= now_ns:
             return word
-        return <uint64_t>max(<int64_t>word - params.interval_ns * cost, now_ns)
-    if params.algorithm == ADM_FIXED_WINDOW:
+        return <uint64_t>max(<int64_t>word - rate.interval_ns * cost, now_ns)
+    if rate.algorithm == ADM_FIXED_WINDOW:
         end_ns = <int64_t>(word >> FIXED_BITS) << TICK_BITS
-        if now_ns >= end_ns or taken_ns < end_ns - params.unit_ns:
+        if now_ns >= end_ns or taken_ns < end_ns - rate.unit_ns:
             return word
         return word - min(word & ((1 << FIXED_BITS) - 1), <uint64_t>cost)
-    window = slide(word, params, now_ns)
+    window = slide(word, rate, now_ns)
     if taken_ns >= window.start_ns:
         window.taken = max(window.taken - cost, 0)
-    elif taken_ns >= window.start_ns - params.unit_ns:
+    elif taken_ns >= window.start_ns - rate.unit_ns:
         window.before = max(window.before - cost, 0)
     return sliding_pack(&window)
 
 
-cdef inline uint64_t bucket_charge(uint64_t word, const adm_limiter_params *params, const timebase *time, int64_t now_ns,
+cdef inline uint64_t bucket_charge(uint64_t word, const adm_rate *rate, const timebase *time, int64_t now_ns,
                                    uint32_t cost) noexcept nogil:
     """The word once `cost` tokens more are gone, or all that there were."""
     cdef sliding window
     cdef int64_t level
-    if params.algorithm == ADM_GCRA:
+    if rate.algorithm == ADM_GCRA:
         level = max(<int64_t>word, now_ns)
-        return <uint64_t>min(level + params.interval_ns * cost, max(level, now_ns + params.depth_ns))
-    if params.algorithm == ADM_FIXED_WINDOW:
-        word = fixed_open(word, params, time, now_ns)
-        level = <int64_t>params.burst - <int64_t>(word & ((1 << FIXED_BITS) - 1))
+        return <uint64_t>min(level + rate.interval_ns * cost, max(level, now_ns + rate.depth_ns))
+    if rate.algorithm == ADM_FIXED_WINDOW:
+        word = fixed_open(word, rate, time, now_ns)
+        level = <int64_t>rate.burst - <int64_t>(word & ((1 << FIXED_BITS) - 1))
         return word + <uint64_t>max(min(level, <int64_t>cost), 0)
-    window = slide(word, params, now_ns)
-    window.taken += max(min(<int64_t>params.burst - window.taken, <int64_t>cost), 0)
+    window = slide(word, rate, now_ns)
+    window.taken += max(min(<int64_t>rate.burst - window.taken, <int64_t>cost), 0)
     return sliding_pack(&window)
 
 
-cdef inline uint64_t bucket_adjust(uint64_t word, const adm_limiter_params *params, const timebase *time, int64_t now_ns,
+cdef inline uint64_t bucket_adjust(uint64_t word, const adm_rate *rate, const timebase *time, int64_t now_ns,
                                    int64_t taken_ns, int64_t more) noexcept nogil:
     """Charge `more` tokens, or where that is negative refund so many that were taken at `taken_ns`."""
     if more < 0:
-        return bucket_refund(word, params, now_ns, taken_ns, <uint32_t>-more)
-    return bucket_charge(word, params, time, now_ns, <uint32_t>more)
+        return bucket_refund(word, rate, now_ns, taken_ns, <uint32_t>-more)
+    return bucket_charge(word, rate, time, now_ns, <uint32_t>more)

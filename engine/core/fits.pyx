@@ -11,8 +11,8 @@ from engine.core.atomic cimport adm_word
 from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
     ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_KEYED_SHARED, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_bulkhead_params,
-    adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_params,
+    ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_KEYED_SHARED, ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_bulkhead_params,
+    adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params,
 )
 from engine.core.window cimport CHUNK, CHUNKS_MIN
 
@@ -68,6 +68,10 @@ cdef bint _keys_fit(Arena arena, const adm_key_table *described) noexcept nogil:
     return True
 
 
+cdef bint _overrides_fit(Arena arena, uint64_t offset, uint32_t room) noexcept nogil:
+    return room == 0 or (room <= ADM_OVERRIDES_MAX and arena.at(offset, room * sizeof(adm_override)) != NULL)
+
+
 cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept nogil:
     cdef uint32_t k
     if limiter.slot == 0:
@@ -75,9 +79,11 @@ cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept
     for k in range(<uint32_t>ADM_ALGORITHMS):
         if not _keys_fit(arena, &limiter.keys[k]):
             return False
-    return (arena.at(limiter.slot, sizeof(adm_limiter)) != NULL and limiter.interval_ns > 0 and limiter.unit_ns >= SECOND_NS
-            and limiter.algorithm < <uint32_t>ADM_ALGORITHMS and limiter.keyed <= <uint32_t>ADM_KEYED_SHARED
-            and (limiter.keyed == 0 or limiter.keys[limiter.algorithm].ends[0] != 0))
+    return (arena.at(limiter.slot, sizeof(adm_limiter)) != NULL and limiter.rate.interval_ns > 0
+            and limiter.rate.unit_ns >= SECOND_NS and limiter.rate.algorithm < <uint32_t>ADM_ALGORITHMS and limiter.keyed <= <uint32_t>ADM_KEYED_SHARED
+            and (limiter.keyed == 0 or limiter.keys[limiter.rate.algorithm].ends[0] != 0)
+            and _overrides_fit(arena, limiter.overrides_at, limiter.overrides_room)
+            and _overrides_fit(arena, limiter.idle_at, limiter.idle_room) and limiter.overrides <= limiter.overrides_room)
 
 
 cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:

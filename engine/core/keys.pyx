@@ -28,7 +28,7 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_cas_pair, adm_load
 from engine.core.bucket cimport bucket_adjust, bucket_full_at, bucket_take
 from engine.core.clock cimport timebase
-from engine.core.layout cimport ADM_KEY_SEGMENTS, adm_key, adm_key_table, adm_limiter_params
+from engine.core.layout cimport ADM_KEY_SEGMENTS, adm_key, adm_key_table, adm_rate
 from engine.core.siphash cimport siphash128
 
 cdef enum:
@@ -80,7 +80,7 @@ cdef bint subject_read(Arena arena, object key, subject *who) except -1:
     return True
 
 
-cdef place _look(const key_cells *table, const subject *who, const adm_limiter_params *params) noexcept nogil:
+cdef place _look(const key_cells *table, const subject *who, const adm_rate *rate) noexcept nogil:
     """The key's cell, or the one that it may claim once that is full."""
     cdef place best
     cdef uint64_t level, id
@@ -99,7 +99,7 @@ cdef place _look(const key_cells *table, const subject *who, const adm_limiter_p
             cell = &table.at[k][at]
             level = adm_load(&cell.level)
             id = adm_load(&cell.id)
-            full_at_ns = bucket_full_at(level, params) if id else 0
+            full_at_ns = bucket_full_at(level, rate) if id else 0
             if id == who.id or best.cell == NULL or full_at_ns < best.full_at_ns:
                 best.cell = cell
                 best.words[0] = id
@@ -112,7 +112,7 @@ cdef place _look(const key_cells *table, const subject *who, const adm_limiter_p
     return best
 
 
-cdef bint keys_take(const key_cells *table, const subject *who, const adm_limiter_params *params, const timebase *time,
+cdef bint keys_take(const key_cells *table, const subject *who, const adm_rate *rate, const timebase *time,
                     int64_t now_ns, uint32_t cost, bint keep, int64_t patience_ns, int64_t *wait_ns) noexcept nogil:
     """Take tokens of a key if they are there within `patience_ns`: `wait_ns` says how long until then. False where it has no cell and finds none.
 
@@ -122,11 +122,11 @@ cdef bint keys_take(const key_cells *table, const subject *who, const adm_limite
     cdef uint64_t after[2]
     after[0] = who.id
     while True:
-        seen = _look(table, who, params)
+        seen = _look(table, who, rate)
         if not seen.found and seen.full_at_ns > now_ns:
             wait_ns[0] = seen.full_at_ns - now_ns
             return False
-        wait_ns[0] = bucket_take(seen.words[1] if seen.found else 0, params, time, now_ns, cost, &after[1])
+        wait_ns[0] = bucket_take(seen.words[1] if seen.found else 0, rate, time, now_ns, cost, &after[1])
         if wait_ns[0] > patience_ns or not keep:
             return True
         if seen.found:
@@ -136,32 +136,32 @@ cdef bint keys_take(const key_cells *table, const subject *who, const adm_limite
             return True
 
 
-cdef void keys_adjust(const key_cells *table, const subject *who, const adm_limiter_params *params, const timebase *time,
+cdef void keys_adjust(const key_cells *table, const subject *who, const adm_rate *rate, const timebase *time,
                       int64_t now_ns, int64_t taken_ns, int64_t more) noexcept nogil:
     """Charge a key `more` tokens, or hand some back. One that has no cell any more is full, and is not charged."""
     cdef place seen
     while True:
-        seen = _look(table, who, params)
+        seen = _look(table, who, rate)
         if not seen.found or adm_cas(&seen.cell.level, seen.words[1],
-                                     bucket_adjust(seen.words[1], params, time, now_ns, taken_ns, more)):
+                                     bucket_adjust(seen.words[1], rate, time, now_ns, taken_ns, more)):
             return
 
 
-cdef bint keys_level(const key_cells *table, const subject *who, const adm_limiter_params *params, int64_t now_ns,
+cdef bint keys_level(const key_cells *table, const subject *who, const adm_rate *rate, int64_t now_ns,
                      uint64_t *word) noexcept nogil:
     """The bucket of a key, full where it has none yet. False where it finds no cell."""
-    cdef place seen = _look(table, who, params)
+    cdef place seen = _look(table, who, rate)
     word[0] = seen.words[1] if seen.found else 0
     return seen.found or seen.full_at_ns <= now_ns
 
 
-cdef uint64_t keys_in_use(const key_cells *table, const adm_limiter_params *params, int64_t now_ns) noexcept nogil:
+cdef uint64_t keys_in_use(const key_cells *table, const adm_rate *rate, int64_t now_ns) noexcept nogil:
     """Keys whose bucket is not full."""
     cdef uint64_t found = 0
     cdef uint32_t first = 0
     cdef uint32_t k, i
     for k in range(<uint32_t>ADM_KEY_SEGMENTS):
         for i in range(table.ends[k] - first if table.ends[k] else 0):
-            found += bucket_full_at(adm_load(&table.at[k][i].level), params) > now_ns
+            found += bucket_full_at(adm_load(&table.at[k][i].level), rate) > now_ns
         first = table.ends[k]
     return found

@@ -137,13 +137,31 @@ typedef struct adm_key_table {
     uint32_t ends[ADM_KEY_SEGMENTS];        /* cells in this segment and those before it; zero: no such segment */
 } adm_key_table;
 
-typedef struct adm_limiter_params {
-    uint64_t slot;              /* offset of an adm_limiter */
+/* How fast tokens come, and how many there may be. */
+typedef struct adm_rate {
     int64_t interval_ns;        /* time one token takes to come back */
     int64_t depth_ns;           /* burst x interval: how far ahead of the clock the level may run */
     uint64_t burst;             /* tokens of a full bucket, or of a window */
     int64_t unit_ns;            /* length of a window; 28 days mean a month */
     uint32_t algorithm;         /* adm_algorithm */
+    uint32_t spare;
+} adm_rate;
+
+/* The rate of one key, in a table that is sorted by id and only read, or written, under the init lock. */
+#define ADM_OVERRIDES_MAX 1024U
+typedef struct adm_override {
+    uint64_t id;                /* keyed hash of the key, as in adm_key */
+    adm_rate rate;
+} adm_override;
+
+typedef struct adm_limiter_params {
+    uint64_t slot;              /* offset of an adm_limiter */
+    adm_rate rate;
+    uint64_t overrides_at;      /* offset of adm_override[overrides_room]; zero: never had any */
+    uint64_t idle_at;           /* the same of the table that the next version may write to */
+    uint32_t overrides_room;
+    uint32_t idle_room;
+    uint32_t overrides;         /* how many there are */
     uint32_t keyed;             /* adm_keyed */
     adm_key_table keys[ADM_ALGORITHMS];     /* one for each algorithm that was ever in force: their words differ */
 } adm_limiter_params;
@@ -305,7 +323,7 @@ static inline uint64_t adm_layout_hash(void)
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), offsetof(adm_breaker, opened),
         offsetof(adm_breaker_params, probes), ADM_BUCKETS, ADM_CLASSES, sizeof(adm_meter),
-        ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys),
+        ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys), sizeof(adm_override),
         offsetof(adm_meter, counts),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;

@@ -95,13 +95,27 @@ cdef extern from "layout.h" nogil:
         uint64_t at[6]
         uint32_t ends[6]
 
-    ctypedef struct adm_limiter_params:
-        uint64_t slot
+    ctypedef struct adm_rate:
         int64_t interval_ns
         int64_t depth_ns
         uint64_t burst
         int64_t unit_ns
         uint32_t algorithm
+
+    const uint32_t ADM_OVERRIDES_MAX
+
+    ctypedef struct adm_override:
+        uint64_t id
+        adm_rate rate
+
+    ctypedef struct adm_limiter_params:
+        uint64_t slot
+        adm_rate rate
+        uint64_t overrides_at
+        uint64_t idle_at
+        uint32_t overrides_room
+        uint32_t idle_room
+        uint32_t overrides
         uint32_t keyed
         adm_key_table keys[3]
 

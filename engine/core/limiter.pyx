@@ -46,8 +46,8 @@ from engine.core.atomic cimport adm_cas, adm_load
 from engine.core.bucket cimport bucket_adjust, bucket_remaining
 from engine.core.clock cimport clock_ns
 from engine.core.keys cimport keys_adjust, keys_level, keys_take, subject, subject_read
-from engine.core.layout cimport ADM_GCRA, ADM_HAS_RATE_LIMIT, ADM_KEYED_REFUSE, adm_limiter_params
-from engine.core.view cimport adm_view, view_of
+from engine.core.layout cimport ADM_GCRA, ADM_HAS_RATE_LIMIT, ADM_KEYED_REFUSE, adm_rate
+from engine.core.view cimport adm_view, rate_of, view_of
 from engine.core.whole cimport whole
 
 from engine.core.arena import ArenaError
@@ -59,37 +59,39 @@ cdef double LONGEST_WAIT_S = 10 * 365 * 86400
 cdef int64_t limiter_book_key(adm_view *view, const subject *who, int64_t now_ns, uint32_t cost, bint keep,
                               int64_t patience_ns) noexcept nogil:
     """The same for a rule that is keyed: from the key's own cell, or from those that keys without a cell share."""
-    cdef const adm_limiter_params *params = &view.params.rate_limit
+    cdef const adm_rate *rate = rate_of(view, who.id)
     cdef int64_t wait_ns
-    if (keys_take(&view.keys, who, params, view.time, now_ns, cost, keep, patience_ns, &wait_ns)
-            or params.keyed == ADM_KEYED_REFUSE):
+    if (keys_take(&view.keys, who, rate, view.time, now_ns, cost, keep, patience_ns, &wait_ns)
+            or view.params.rate_limit.keyed == ADM_KEYED_REFUSE):
         return wait_ns
-    return limiter_book(view, now_ns, cost, keep, patience_ns)
+    return limiter_book(view, rate, now_ns, cost, keep, patience_ns)
 
 
 cdef void limiter_adjust(adm_view *view, const subject *who, int64_t now_ns, int64_t taken_ns, int64_t more) noexcept nogil:
     """Charge `more` tokens, as far as there are any, or where that is negative hand back what was taken at `taken_ns`."""
-    cdef const adm_limiter_params *params = &view.params.rate_limit
+    cdef const adm_rate *rate
     cdef uint64_t word
-    if params.keyed:
-        keys_adjust(&view.keys, who, params, view.time, now_ns, taken_ns, more)
+    if view.params.rate_limit.keyed:
+        keys_adjust(&view.keys, who, rate_of(view, who.id), view.time, now_ns, taken_ns, more)
         return
+    rate = &view.params.rate_limit.rate
     while True:
         word = adm_load(view.level)
-        if adm_cas(view.level, word, bucket_adjust(word, params, view.time, now_ns, taken_ns, more)):
+        if adm_cas(view.level, word, bucket_adjust(word, rate, view.time, now_ns, taken_ns, more)):
             return
 
 
 cdef int64_t limiter_remaining(adm_view *view, const subject *who, int64_t now_ns) noexcept nogil:
     """Whole tokens that could be taken now; of a keyed rule the key's, or those that keys without a cell share."""
-    cdef const adm_limiter_params *params = &view.params.rate_limit
+    cdef const adm_rate *rate = &view.params.rate_limit.rate
     cdef uint64_t word
-    if params.keyed and who.id:
-        if keys_level(&view.keys, who, params, now_ns, &word):
-            return bucket_remaining(word, params, now_ns)
-        if params.keyed == ADM_KEYED_REFUSE:
+    if view.params.rate_limit.keyed and who.id:
+        rate = rate_of(view, who.id)
+        if keys_level(&view.keys, who, rate, now_ns, &word):
+            return bucket_remaining(word, rate, now_ns)
+        if view.params.rate_limit.keyed == ADM_KEYED_REFUSE:
             return 0
-    return bucket_remaining(adm_load(view.level), params, now_ns)
+    return bucket_remaining(adm_load(view.level), rate, now_ns)
 
 
 cdef class Limiter:
@@ -109,12 +111,12 @@ cdef class Limiter:
         return view
 
     cdef uint32_t _asked(self, adm_view *view, object cost, object key, subject *who) except 0:
-        cdef int64_t wanted = 1
-        if cost is not 1:
-            wanted = whole(cost, "cost", 1, <int64_t>view.params.rate_limit.burst)
+        who.id = 0
         if view.params.rate_limit.keyed and not (subject_read(self.arena, key, who) and who.id):
             raise ValueError(f"key = {key!r}: must have 1 to 256 bytes")
-        return <uint32_t>wanted
+        if cost is 1:
+            return 1
+        return <uint32_t>whole(cost, "cost", 1, <int64_t>rate_of(view, who.id).burst)
 
     def try_acquire(self, cost=1, key=None):
         """Take `cost` tokens if they are there. Raises TypeError, and ValueError for a cost below 1 or over the burst.
@@ -138,11 +140,11 @@ cdef class Limiter:
         cdef int64_t patience_ns, wait_ns
         if not 0 <= limit <= LONGEST_WAIT_S:
             raise ValueError(f"max_wait = {max_wait!r}: must be from 0 seconds to ten years")
-        patience_ns = <int64_t>(limit * 1e9) if view.params.rate_limit.algorithm == ADM_GCRA else 0
+        patience_ns = <int64_t>(limit * 1e9) if view.params.rate_limit.rate.algorithm == ADM_GCRA else 0
         if view.params.rate_limit.keyed:
             wait_ns = limiter_book_key(view, &who, clock_ns(&self.arena.time), wanted, True, patience_ns)
         else:
-            wait_ns = limiter_book(view, clock_ns(&self.arena.time), wanted, True, patience_ns)
+            wait_ns = limiter_book(view, &view.params.rate_limit.rate, clock_ns(&self.arena.time), wanted, True, patience_ns)
         return wait_ns / 1e9 if wait_ns <= patience_ns else None
 
     @property

@@ -23,7 +23,7 @@ from engine.core.layout cimport (
 from engine.core.keys cimport subject, subject_read
 from engine.core.limiter cimport limiter_adjust, limiter_remaining
 from engine.core.permit cimport permit_generation
-from engine.core.view cimport adm_view, view_of
+from engine.core.view cimport adm_view, rate_of, view_of
 from engine.core.whole cimport whole
 
 from engine.core.admit import NORMAL, REASONS, RULES
@@ -232,7 +232,7 @@ cdef class Policy:
         cdef int64_t wanted
         if view == NULL or not view.params.rules & ADM_HAS_RATE_LIMIT:
             return False
-        wanted = whole(actual, "actual", 0, <int64_t>view.params.rate_limit.burst)
+        wanted = whole(actual, "actual", 0, <int64_t>rate_of(view, inside.who.id).burst)
         if inside.owner == 0 or inside.owner != self.arena.owner:
             return False
         if view.params.rate_limit.keyed and inside.who.id == 0:     # it became keyed meanwhile

@@ -31,7 +31,7 @@ from engine.core.keys cimport subject
 from engine.core.limiter cimport limiter_adjust
 from engine.core.permit cimport permit_expired, permit_expiry, permit_generation, permit_pack, permit_status, permit_with_status
 from engine.core.token cimport token
-from engine.core.view cimport adm_view, view_of
+from engine.core.view cimport adm_view, rate_of, view_of
 
 cdef uint64_t EXPIRY = 0xFFFFFFFF
 
@@ -119,7 +119,7 @@ cdef bint _leave_breaker(adm_view *view, uint64_t made, uint64_t probe_cell, con
 cdef void _settle_cost(adm_view *view, const subject *who, int64_t since_ns, int64_t tokens, const report *said,
                        int64_t now_ns) noexcept nogil:
     """Put what the work cost in the place of what was taken, as far as the burst goes."""
-    cdef int64_t actual = min(said.actual_cost, <int64_t>view.params.rate_limit.burst)
+    cdef int64_t actual = min(said.actual_cost, <int64_t>rate_of(view, who.id).burst)
     if said.actual_cost < 0 or not view.params.rules & ADM_HAS_RATE_LIMIT or (view.params.rate_limit.keyed and who.id == 0):
         return
     limiter_adjust(view, who, now_ns, since_ns, actual - tokens)

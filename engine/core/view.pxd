@@ -6,7 +6,7 @@ from engine.core.cells cimport cells
 from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
-from engine.core.layout cimport adm_breaker, adm_meter, adm_params, adm_row
+from engine.core.layout cimport adm_breaker, adm_meter, adm_override, adm_params, adm_rate, adm_row
 
 
 ctypedef struct adm_view:
@@ -18,6 +18,7 @@ ctypedef struct adm_view:
     adm_meter *meter        # this process's
     adm_word *level         # of the rate limit
     key_cells keys
+    const adm_override *overrides   # of single keys, sorted by id; behind the view itself
     const timebase *time
     adm_breaker *breaker
     adm_word *window        # of the breaker, by count
@@ -38,3 +39,13 @@ cdef inline adm_view *view_of(Arena arena, uint32_t index) except? NULL:
     if view != NULL and adm_load(&view.row.params) == view.published:
         return view
     return make_view(arena, index)
+
+
+cdef inline const adm_rate *rate_of(const adm_view *view, uint64_t id) noexcept nogil:
+    """The rate of a key, by its id: its own, or that of all others."""
+    if view.params.rate_limit.overrides == 0 or view.params.rate_limit.keyed == 0:
+        return &view.params.rate_limit.rate
+    return own_rate_of(view, id)
+
+
+cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil

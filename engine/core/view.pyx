@@ -7,6 +7,7 @@ path. Old views stay allocated until the arena is freed, because another thread 
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc
+from libc.string cimport memcpy
 
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_note, adm_word
@@ -14,7 +15,7 @@ from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_params,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_override, adm_params, adm_rate,
 )
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_of
@@ -24,9 +25,11 @@ from engine.core.repair cimport attach
 cdef void _point(Arena arena, adm_view *view) noexcept nogil:
     cdef adm_params *params = &view.params
     if params.rules & ADM_HAS_RATE_LIMIT:
-        view.level = &(<adm_limiter *>(arena.base + params.rate_limit.slot)).levels[params.rate_limit.algorithm]
-        view.keys = key_cells_of(arena.base, &params.rate_limit.keys[params.rate_limit.algorithm])
+        view.level = &(<adm_limiter *>(arena.base + params.rate_limit.slot)).levels[params.rate_limit.rate.algorithm]
+        view.keys = key_cells_of(arena.base, &params.rate_limit.keys[params.rate_limit.rate.algorithm])
         view.time = &arena.time
+        memcpy(&view[1], arena.base + params.rate_limit.overrides_at, params.rate_limit.overrides * sizeof(adm_override))
+        view.overrides = <adm_override *>&view[1]
     if params.rules & ADM_HAS_BULKHEAD:
         view.permits = cells_of(arena.base, &params.bulkhead.cells)
         adm_note(&view.hint, (arena.owner - 1) * 8 % params.bulkhead.limit)
@@ -38,6 +41,21 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.probes = cells_of(arena.base, &params.breaker.probe_cells)
 
 
+cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil:
+    cdef uint32_t low = 0
+    cdef uint32_t high = view.params.rate_limit.overrides
+    cdef uint32_t middle
+    while low < high:
+        middle = (low + high) // 2
+        if view.overrides[middle].id < id:
+            low = middle + 1
+        else:
+            high = middle
+    if low < view.params.rate_limit.overrides and view.overrides[low].id == id:
+        return &view.overrides[low].rate
+    return &view.params.rate_limit.rate
+
+
 cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
     """A new view of a row, or NULL. Raises ArenaError where this process cannot become an owner."""
     cdef adm_view *view = NULL
@@ -47,7 +65,7 @@ cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
         attach(arena)
         if not read_params(arena, arena.row(index), &published, &params):
             return NULL
-        view = <adm_view *>calloc(1, sizeof(adm_view))
+        view = <adm_view *>calloc(1, sizeof(adm_view) + params.rate_limit.overrides * sizeof(adm_override))
         if view == NULL:
             raise MemoryError
         view.older = arena.made

@@ -28,7 +28,7 @@ from engine.core.remote cimport (
     VOID, remote_extend, remote_in_use, remote_issue, remote_settle, remote_withdraw, report as report_, result,
 )
 from engine.core.token cimport TOKEN_BYTES, token, token_read, token_write
-from engine.core.view cimport adm_view, view_of
+from engine.core.view cimport adm_view, rate_of, view_of
 
 cdef enum:
     ADMITTED = 1
@@ -227,7 +227,7 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexc
     if made.view != NULL:
         if made.view.params.rules & ADM_HAS_RATE_LIMIT:
             out = write_field(out, 6, made.remaining)
-            out = write_field(out, 7, made.view.params.rate_limit.burst)
+            out = write_field(out, 7, rate_of(made.view, made.asked.who.id).burst)
         out = write_field(out, 9, given.would_refuse != ADM_OK)
         out = write_field(out, 11, made.view.published >> 40)
     return write_field(out, 12, LOCAL)

@@ -94,5 +94,5 @@ def watch(Arena arena not None, bytes name not None, uint64_t times):
             if read_params(arena, arena.row(<uint32_t>row), &published, &params) and published != last:
                 versions += 1
                 last = published
-                torn += params.rate_limit.burst != params.bulkhead.limit + 1000
+                torn += params.rate_limit.rate.burst != params.bulkhead.limit + 1000
     return versions, torn

@@ -129,3 +129,104 @@ def test_wire_uses_the_key_of_the_request(private: Engine) -> None:
     assert ask("a").reason == pb.REASON_RATE_LIMITED
     assert ask("").reason == pb.REASON_INVALID
     assert ask("x" * 257).reason == pb.REASON_INVALID
+
+
+# ---- keys with a rate of their own ----
+
+
+def with_overrides(engine: Engine, **overrides: str) -> Policy:
+    rule = rules.RateLimit("2/s", burst=4, key="tenant", overrides=overrides)
+    return Policy("api/keyed", rule, rules.Bulkhead(1_000), engine=engine)
+
+
+def taken(policy: Policy, key: str, times: int = 50) -> int:
+    return sum(bool(policy.try_acquire(key=key)) for _ in range(times))
+
+
+def test_key_has_its_own_rate_when_it_is_overridden(private: Engine, clock: ManualClock) -> None:
+    policy = with_overrides(private, gold="10/s", slow="1/min")
+    assert [taken(policy, key) for key in ("gold", "slow", "other")] == [20, 1, 4]
+    clock.advance(1)
+    assert [taken(policy, key) for key in ("gold", "slow", "other")] == [10, 0, 2]
+    clock.advance(59)
+    assert taken(policy, "slow") == 1
+
+
+def test_overridden_key_may_cost_what_its_own_burst_holds(private: Engine) -> None:
+    policy = with_overrides(private, gold="10/s", slow="1/min")
+    assert policy.try_acquire(cost=20, key="gold")
+    assert policy.try_acquire(cost=2, key="slow").reason == "invalid"
+    assert policy.try_acquire(cost=5, key="other").reason == "invalid"
+
+
+def test_overrides_change_without_touching_any_level(private: Engine) -> None:
+    policy = with_overrides(private, gold="10/s")
+    assert taken(policy, "gold", 6) == 6
+    with_overrides(private, gold="5/s", silver="10/s")
+    assert policy.remaining_of("gold") == 10 - 3
+    with_overrides(private)
+    assert policy.remaining_of("gold") == 4 - 2
+    version = policy.version
+    with_overrides(private)
+    assert policy.version == version
+
+
+def test_overrides_take_no_more_room_when_they_change(private: Engine) -> None:
+    for turn in range(4):
+        with_overrides(private, **{f"k{i}": f"{turn + 1}/s" for i in range(100)})
+        private.snapshot()
+    used = private.snapshot().arena.heap_used
+    for turn in range(50):
+        with_overrides(private, **{f"k{i}": f"{turn + 2}/s" for i in range(100)})
+    assert private.snapshot().arena.heap_used == used
+    policy = private.policy("api/keyed")
+    assert all(policy.remaining_of(f"k{i}") == 51 * 2 for i in range(100))
+
+
+def test_settled_cost_of_an_overridden_key_is_its_own(private: Engine) -> None:
+    policy = with_overrides(private, gold="10/s")
+    permit = policy.try_acquire(cost=2, key="gold")
+    assert permit.settle_cost(15)
+    assert policy.remaining_of("gold") == 5
+
+
+def test_a_thousand_keys_have_each_their_own(private: Engine) -> None:
+    rates = {f"k{i}": f"{i + 1}/min" for i in range(1_024)}
+    rule = rules.RateLimit("1/min", burst=1, key="tenant", overrides=rates)
+    policy = Policy("api/keyed", rule, engine=private)
+    assert all(policy.remaining_of(f"k{i}") == i + 1 for i in range(1_024))
+    assert policy.remaining_of("k1024") == 1
+
+
+@pytest.mark.parametrize("algorithm", ["sliding_window", "fixed_window"])
+def test_window_of_an_overridden_key_holds_its_own_rate(private: Engine, algorithm: str) -> None:
+    rule = rules.RateLimit("2/h", algorithm=algorithm, key="k", overrides={"gold": "5/h"})
+    policy = Policy("api/keyed", rule, engine=private)
+    assert [taken(policy, key) for key in ("gold", "other")] == [5, 2]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"overrides": {"a": "1/s"}}, "takes a key"),
+        (
+            {"key": "k", "overrides": {"a": "0/s"}},
+            "a = 0/s, one of the overrides, must be a rate from",
+        ),
+        ({"key": "k", "overrides": {"a": 5}}, "must be a table of rates by key"),
+        ({"key": "k", "overrides": {"": "1/s"}}, "key of 1 to 256 bytes"),
+        ({"key": "k", "overrides": {"a": "1/month"}}, "takes algorithm fixed_window"),
+        (
+            {"key": "k", "overrides": {"a": "1/h"}, "algorithm": "sliding_window"},
+            "must be per s, as the rate is",
+        ),
+        (
+            {"key": "k", "overrides": {"a": "100001/s"}, "algorithm": "sliding_window"},
+            "must be at most 100000/s",
+        ),
+        ({"key": "k", "overrides": {str(i): "1/s" for i in range(1_025)}}, "at most 1024"),
+    ],
+)
+def test_override_that_cannot_be_is_refused_in_words(parameters: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        rules.RateLimit("5/s", **parameters)
