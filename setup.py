@@ -18,6 +18,7 @@ MODULES = [
     "directory",
     "binding",
     "repair",
+    "histogram",
     "meter",
     "view",
     "counter",

@@ -12,6 +12,7 @@ from engine import config
 from engine.core import admit, binding, breaker, directory, journal, policy, repair, wire
 from engine.core.arena import DEFAULT_SIZE, Arena
 from engine.core.clock import ManualClock
+from engine.latency import LatencySnapshot
 from engine.policy import Policy
 from engine.rules import PolicySet, PolicySpec, Rule
 
@@ -57,6 +58,11 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     """A policy: counts of the whole host since the arena was made, and the state of its rules.
 
     `refused` and `would_refuse`, which is what rules in the shadow would have done, are by reason.
+
+    No effect is shown without its cause, also while others are at work: the durations in `latency`
+    are of calls in `success` or `failure`, and these and `ignored` of calls in `admitted`. So
+    `latency.count <= success + failure` and `success + failure + ignored <= admitted`; what
+    is missing is under way, void, or was lost with a process.
     """
 
     name: str
@@ -69,6 +75,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     ignored: int
     void: int
     duration_ns: int
+    latency: LatencySnapshot
     breaker: BreakerSnapshot | None
     bulkhead: BulkheadSnapshot | None
     rate_limit: RateLimitSnapshot | None
@@ -105,7 +112,11 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What an arena holds: each figure is exact, all together they are not one instant."""
+    """What an arena holds: each figure is exact, all together they are not one instant.
+
+    Only the counts of one policy agree with one another, as PolicySnapshot says; levels, permits in
+    use and states of its rules are each of a moment of their own, a little later.
+    """
 
     arena: ArenaSnapshot
     policies: list[PolicySnapshot]
@@ -248,6 +259,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         ignored=counts["ignored"],
         void=counts["void"],
         duration_ns=counts["duration_ns"],
+        latency=LatencySnapshot.of(*counts["took"]),
         breaker=None if circuit is None else _breaker_snapshot(circuit),
         bulkhead=None if permits is None else BulkheadSnapshot(*permits),
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),

@@ -15,7 +15,7 @@ ORDER = [
     {"atomic", "protobuf", "siphash", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
-    {"journal", "fits"},
+    {"journal", "fits", "histogram"},
     {"directory"},
     {"binding"},
     {"repair", "meter"},

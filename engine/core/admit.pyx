@@ -14,14 +14,16 @@ from engine.core.atomic cimport adm_count, adm_note, adm_peek
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_enter, breaker_leave, breaker_would_refuse, outcome
 from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_take
 from engine.core.clock cimport clock_ns
+from engine.core.histogram cimport histogram_record
 from engine.core.layout cimport (
     ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DURATION_NS, ADM_FAILURE, ADM_HAS_BREAKER,
-    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK, ADM_RATE_LIMITED, ADM_REASONS,
-    ADM_REFUSED, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_SUCCESS, ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
+    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK,
+    ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_SUCCESS,
+    ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
-from engine.core.meter cimport meter_sum
+from engine.core.meter cimport durations, meter_sum
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, rate_of, view_of
 
@@ -140,12 +142,16 @@ cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil:
 
 
 cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil:
+    """A negative duration was not measured."""
     if not valid:
         adm_count(&view.meter.counts[ADM_VOID], 1)
         return
     adm_count(&view.meter.counts[ADM_SUCCESS + <int>how - <int>SUCCESS], 1)
-    if how != IGNORED and duration_ns > 0:
-        adm_count(&view.meter.counts[ADM_DURATION_NS], <uint64_t>duration_ns)
+    if how == IGNORED or duration_ns < 0:
+        return
+    adm_count(&view.meter.counts[ADM_DURATION_NS], <uint64_t>duration_ns)
+    if view.took != NULL:
+        histogram_record(view.took, duration_ns)
 
 
 cdef dict _by_reason(const uint64_t *counts):
@@ -153,13 +159,20 @@ cdef dict _by_reason(const uint64_t *counts):
 
 
 def counters(Arena arena not None, row):
-    """Totals of the host: refused and would_refuse by reason; admitted, success, failure, ignored, void, duration_ns, tally."""
+    """Totals of the host: refused and would_refuse by reason; admitted, success, failure, ignored, void, duration_ns, tally.
+
+    `took` is the sum of the durations that were counted, in nanoseconds, whether they are complete, and (bucket, calls)
+    of those buckets that hold any. No effect is counted without its cause: see meter.pyx.
+    """
     cdef uint64_t counts[ADM_COUNTERS]
-    meter_sum(arena, arena.row(row), counts)
+    cdef durations took
+    meter_sum(arena, arena.row(row), counts, &took)
+    buckets = [(bucket, took.counts[bucket]) for bucket in range(ADM_HISTOGRAM_BUCKETS) if took.counts[bucket]]
     return {"admitted": counts[ADM_ADMITTED], "refused": _by_reason(&counts[ADM_REFUSED]),
             "would_refuse": _by_reason(&counts[ADM_WOULD_REFUSE]), "success": counts[ADM_SUCCESS],
             "failure": counts[ADM_FAILURE], "ignored": counts[ADM_IGNORED], "void": counts[ADM_VOID],
-            "duration_ns": counts[ADM_DURATION_NS], "tally": counts[ADM_TALLY]}
+            "duration_ns": counts[ADM_DURATION_NS], "tally": counts[ADM_TALLY],
+            "took": (took.sum_ns, took.complete, tuple(buckets))}
 
 
 def levels(Arena arena not None, row):

@@ -81,18 +81,19 @@ static inline bool adm_cas_pair(adm_word *pair, const uint64_t expected[2], cons
     return won;
 }
 
-/* Adds to a statistic that only this process writes. The GIL orders its threads, so a relaxed load
- * and store suffice; where there is no GIL it is one atomic addition. Readers only sum. */
+/* Adds to a statistic that only this process writes. The GIL orders its threads, so a load and a store
+ * suffice; where there is no GIL it is one atomic addition. Release: whoever loads this count also sees
+ * what was counted before it, so no reader finds an outcome whose admission he cannot find. */
 static inline void adm_count(adm_word *word, uint64_t amount)
 {
     adm_crash_point(true);
 #ifdef Py_GIL_DISABLED
-    atomic_fetch_add_explicit(&word->bits, amount, memory_order_relaxed);
+    atomic_fetch_add_explicit(&word->bits, amount, memory_order_release);
 #else
     atomic_store_explicit(
         &word->bits,
         atomic_load_explicit(&word->bits, memory_order_relaxed) + amount,
-        memory_order_relaxed);
+        memory_order_release);
 #endif
     adm_crash_point(true);
 }

@@ -44,5 +44,5 @@ cdef class Counter:
     def value(self):
         """The sum over all processes."""
         cdef uint64_t counts[ADM_COUNTERS]
-        meter_sum(self.arena, self.arena.row(self.row), counts)
+        meter_sum(self.arena, self.arena.row(self.row), counts, NULL)
         return counts[ADM_TALLY]

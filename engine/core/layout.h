@@ -1,6 +1,7 @@
 /* What lies in an arena, word by word.
  *
- *   header | owner table | directory | remote permits and what they stand for | journal | heap (parameters, slots, meters)
+ *   header | owner table | directory | remote permits and what they stand for | journal |
+ *   heap (parameters, slots, meters, histograms)
  *
  * Every field says its unit, who writes it and what zero means. Offsets count bytes from the start of the arena.
  * "creator" writes before the arena is published and never again; "binder" holds the init lock.
@@ -279,7 +280,19 @@ typedef struct adm_meter {
     uint64_t next;              /* maker, before it is linked; offset of the next meter; zero: last */
     adm_word owner;             /* its process by CAS; owner row, zero: nobody writes here now */
     adm_word counts[ADM_COUNTERS]; /* its owner; never goes back */
+    adm_word histogram;         /* its owner; offset of an adm_histogram; zero: nothing to time, or no room */
 } adm_meter;
+
+/* How long calls took: equal steps within each octave, and one bucket below and one above them all. */
+#define ADM_HISTOGRAM_FIRST 10U             /* the first octave begins above 2^10 ns, about 1 us */
+#define ADM_HISTOGRAM_OCTAVES 26U           /* the last one ends at 2^36 ns, about 69 s */
+#define ADM_HISTOGRAM_STEPS 20U             /* buckets an octave */
+#define ADM_HISTOGRAM_BUCKETS 522           /* OCTAVES x STEPS, one below and one above */
+
+typedef struct adm_histogram {
+    _Alignas(ADM_LINE)
+    adm_word counts[ADM_HISTOGRAM_BUCKETS]; /* the owner of its meter; calls; never goes back */
+} adm_histogram;
 
 /* ---- reasons: one list, the numbers of the wire -------------------------------------- */
 
@@ -310,6 +323,9 @@ _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
 _Static_assert(sizeof(adm_key) == 16, "a key is 16 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
+_Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
+_Static_assert(ADM_HISTOGRAM_BUCKETS == ADM_HISTOGRAM_OCTAVES * ADM_HISTOGRAM_STEPS + 2, "buckets of a histogram");
+_Static_assert(sizeof(adm_histogram) == 66 * ADM_LINE, "a histogram is about 4 KiB");
 _Static_assert(ADM_REASONS == 12, "ADM_COUNTERS leaves room for every reason");
 
 /* Two builds may share an arena only when this agrees: FNV-1a over the shape of every struct. */
@@ -324,7 +340,8 @@ static inline uint64_t adm_layout_hash(void)
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), offsetof(adm_breaker, opened),
         offsetof(adm_breaker_params, probes), ADM_BUCKETS, ADM_CLASSES, sizeof(adm_meter),
         ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys), sizeof(adm_override),
-        offsetof(adm_meter, counts),
+        offsetof(adm_meter, counts), offsetof(adm_meter, histogram), sizeof(adm_histogram),
+        ADM_HISTOGRAM_FIRST, ADM_HISTOGRAM_OCTAVES, ADM_HISTOGRAM_STEPS,
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

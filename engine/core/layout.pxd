@@ -209,7 +209,18 @@ cdef extern from "layout.h" nogil:
     ctypedef struct adm_meter:
         uint64_t next
         adm_word owner
-        adm_word counts[19]
+        adm_word counts[31]
+        adm_word histogram
+
+    const uint32_t ADM_HISTOGRAM_FIRST
+    const uint32_t ADM_HISTOGRAM_OCTAVES
+    const uint32_t ADM_HISTOGRAM_STEPS
+
+    enum:
+        ADM_HISTOGRAM_BUCKETS
+
+    ctypedef struct adm_histogram:
+        adm_word counts[522]
 
     enum:
         ADM_OK

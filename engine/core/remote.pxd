@@ -15,7 +15,7 @@ cdef enum result:
 
 ctypedef struct report:
     outcome how
-    int64_t duration_ns
+    int64_t duration_ns     # negative: not measured
     int64_t actual_cost     # tokens; negative: not said
 
 

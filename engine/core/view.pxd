@@ -6,7 +6,7 @@ from engine.core.cells cimport cells
 from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
-from engine.core.layout cimport adm_breaker, adm_meter, adm_override, adm_params, adm_rate, adm_row
+from engine.core.layout cimport adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row
 
 
 ctypedef struct adm_view:
@@ -16,6 +16,7 @@ ctypedef struct adm_view:
     journal book            # the arena's
     uint32_t index          # of the row
     adm_meter *meter        # this process's
+    adm_histogram *took     # this process's; NULL: there was no room
     adm_word *level         # of the rate limit
     key_cells keys
     const adm_override *overrides   # of single keys, sorted by id; behind the view itself

@@ -18,7 +18,7 @@ from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_override, adm_params, adm_rate,
 )
 from engine.core.keys cimport key_cells_of
-from engine.core.meter cimport meter_of
+from engine.core.meter cimport meter_histogram, meter_of
 from engine.core.repair cimport attach
 
 
@@ -56,6 +56,11 @@ cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nog
     return &view.params.rate_limit.rate
 
 
+cdef bint _has_outcomes(const adm_params *params) noexcept nogil:
+    """Whether calls of this policy are reported, or were: such a rule leaves its slot."""
+    return params.bulkhead.cells.ends[0] != 0 or params.breaker.slot != 0
+
+
 cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
     """A new view of a row, or NULL. Raises ArenaError where this process cannot become an owner."""
     cdef adm_view *view = NULL
@@ -75,7 +80,8 @@ cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
         view.book = journal_of(arena)
         view.index = index
         view.params = params
-        view.meter = meter_of(arena, view.row)
+        view.meter = meter_of(arena, view.row, _has_outcomes(&params))
+        view.took = meter_histogram(arena, view.meter)
         _point(arena, view)
         arena.views[index] = view
     return view

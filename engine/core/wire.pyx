@@ -241,7 +241,7 @@ cdef result _report(Arena arena, const statement *said, int64_t now_ns) except *
     if said.extend_ms and not said.final:
         return VOID if said.extend_ms > HOLD_MAX_MS else remote_extend(arena, &permit, <int64_t>said.extend_ms * MS, now_ns)
     told.how = <outcome>said.outcome
-    told.duration_ns = <int64_t>min(said.duration_us, DURATION_MAX_US) * 1000
+    told.duration_ns = <int64_t>min(said.duration_us, DURATION_MAX_US) * 1000 if said.duration_us else -1
     told.actual_cost = <int64_t>said.actual_cost if said.actual_cost else -1
     return remote_settle(arena, &permit, &told, now_ns)
 

@@ -10,7 +10,8 @@ The short form stops at the points round writes: between two of them the arena d
 whatever is loaded. The full form stops at every point of the operation.
 
 Promises: no permit is lost, none is given back that somebody holds, a circuit closes again,
-counters and tokens are off by the killed operation at most, everything can be bound again.
+counters and tokens are off by the killed operation at most and no outcome is counted without its
+admission, everything can be bound again.
 """
 
 import argparse
@@ -157,6 +158,7 @@ class Sweep:
         for policy in snapshot.policies:
             found[policy.name] = {name: getattr(policy, name) for name in COUNTS}
             found[policy.name]["refused"] = sum(policy.refused.values())
+            found[policy.name]["timed"] = policy.latency.count
             if policy.rate_limit:
                 found[policy.name]["tokens"] = policy.rate_limit.remaining
         return {"figures": found}
@@ -166,6 +168,7 @@ class Sweep:
         eng.repair()
         assert eng.snapshot().arena.owners == 2, "a dead owner is taken for a live one"
         self.check_figures(before["figures"], self.figures(eng)["figures"])
+        self.check_causes(eng)
         self.clock.advance(PAST_EVERY_EXPIRY_S)
         assert eng.snapshot().arena.remote_permits == 0
         self.check_rules(eng)
@@ -187,6 +190,14 @@ class Sweep:
                 change = after[name][what] - value
                 bounds = (-MOST_TOKENS, 0) if what == "tokens" else (0, 1)
                 assert bounds[0] <= change <= bounds[1], f"{name}: {what} changed by {change}"
+
+    def check_causes(self, eng: engine.Engine) -> None:
+        """Whatever the dead one had counted, no effect of it is without its cause."""
+        for one in eng.snapshot().policies:
+            ended = one.success + one.failure + one.ignored
+            assert one.latency.count <= one.success + one.failure, f"{one.name}: {one}"
+            assert ended <= one.admitted, f"{one.name}: {one}"
+            assert one.latency.complete, f"{one.name}: {one}"
 
     def check_rules(self, eng: engine.Engine) -> None:
         for policy in eng.snapshot().policies:

@@ -10,8 +10,10 @@ import mmap
 import multiprocessing
 import os
 import random
+import select
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -173,6 +175,62 @@ def saturate(arena: str, until: str) -> None:
         for _ in range(50):
             admitted += bool(limiter.try_acquire())
     say({"admitted": admitted, "ended": time.monotonic()})
+
+
+def call_in_threads(arena: str) -> None:
+    """Make calls in two threads until told to stop, some of which fail or are given up."""
+    pool = engine.Engine(arena).policy("calls/threads")
+    stopped = threading.Event()
+
+    def make_calls() -> None:
+        while not stopped.is_set():
+            for end in ("success", "failure", "ignore"):
+                if permit := pool.try_acquire():
+                    getattr(permit, end)()
+
+    threads = [threading.Thread(target=make_calls) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    say("ready")
+    told()
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    say("done")
+
+
+def admit_there_report_here(arena: str) -> None:
+    """A child admits over the wire; this process, whose meter is the older, reports until told."""
+    eng = engine.Engine(arena)
+    eng.snapshot()
+    reader, writer = os.pipe()
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    child = os.fork()
+    if child == 0:
+        while not stopped.is_set():
+            if token := token_of(wire.admit(eng.arena, b"\x0a\x0ccalls/remote")):
+                os.write(writer, token)
+        os._exit(0)
+    os.close(writer)
+    say("ready")
+    while token := os.read(reader, 24):
+        wire.report(eng.arena, reported(token) + b"\x18\x07")
+        if not stopped.is_set() and select.select([sys.stdin], [], [], 0)[0]:
+            stopped.set()
+            os.kill(child, signal.SIGTERM)
+    os.waitpid(child, 0)
+    say("done")
+
+
+def time_calls(arena: str, times: str) -> None:
+    """So many calls of no time to speak of; then a call is admitted and the process killed."""
+    pool = engine.Engine(arena).policy("pool/timed")
+    for _ in range(int(times)):
+        pool.try_acquire().success()
+    pool.try_acquire()
+    say("done")
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 # ---- breaker ----

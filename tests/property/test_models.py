@@ -203,6 +203,7 @@ class PolicyMachine(RuleBasedStateMachine):
             return
         (seen,) = self.engine.snapshot().policies
         assert {name: getattr(seen, name) for name in self.counts} == self.counts
+        assert seen.latency.count == seen.success + seen.failure
         if model := self.model.rate:
             assert seen.rate_limit.remaining == model.remaining(self.now)
         if model := self.model.bulkhead:

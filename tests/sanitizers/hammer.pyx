@@ -6,7 +6,7 @@ TSan knows addresses, not pages: it cannot see that two mappings are one file, b
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from engine.core.admit cimport count_verdict, hand_back, judge, plain, request, verdict
+from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, plain, request, verdict
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_enter, breaker_leave, outcome, pass_
@@ -14,8 +14,9 @@ from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_tak
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find, read_params
 from engine.core.keys cimport subject
-from engine.core.layout cimport ADM_OK, adm_params
+from engine.core.layout cimport ADM_COUNTERS, ADM_OK, adm_params
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
+from engine.core.meter cimport durations, meter_sum
 from engine.core.view cimport adm_view, view_of
 from engine.core.window cimport window_append, window_tally
 
@@ -49,12 +50,14 @@ cdef uint64_t _patterns(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t
 
 
 cdef uint64_t _fused(adm_view *view, uint32_t owner, int64_t now_ns) noexcept nogil:
-    """All rules in one call, as a policy does it, and what was taken handed back."""
+    """All rules in one call, as a policy does it, and what was taken handed back; then counted as if it had been used."""
     cdef verdict given
     cdef request asked = plain()
     judge(view, owner, now_ns, &asked, True, &given)
+    count_verdict(view, &given)
     if given.reason == ADM_OK:
         hand_back(view, &given, &asked, now_ns)
+        count_outcome(view, True, SUCCESS, now_ns & 0xFFFFF)
     return given.reason == ADM_OK
 
 
@@ -65,9 +68,13 @@ def hammer(Arena arena not None, row, uint64_t times, uint32_t seed):
     cdef int64_t now_ns = clock_ns(&arena.time)
     cdef uint64_t had = 0
     cdef uint64_t turn
+    cdef uint64_t counts[ADM_COUNTERS]
+    cdef durations took
     with nogil:
         for turn in range(times):
             now_ns += 10000
+            if turn % 64 == 0:
+                meter_sum(arena, view.row, counts, &took)
             had += _patterns(view, owner, now_ns, &seed)
             had += _fused(view, owner, now_ns)
     return had

@@ -211,6 +211,7 @@ def test_report_counts_once(served: Engine, policy: str, outcome: int, counted: 
     assert snapshot.success + snapshot.failure + snapshot.ignored == 1
     assert getattr(snapshot, counted) == 1
     assert snapshot.duration_ns == (0 if counted == "ignored" else 250_000)
+    assert snapshot.latency.count == (counted != "ignored")
     assert served.snapshot().arena.remote_permits == 0
 
 
@@ -415,6 +416,14 @@ def test_expired_remote_probe_has_failed(served: Engine, clock: ManualClock) -> 
     admit(served, "circuit/one")
     assert admit(served, "circuit/one").decision == pb.DECISION_REFUSED
     assert look(served, "circuit/one").breaker.opened == 2
+
+
+def test_duration_that_was_not_measured_is_none(served: Engine) -> None:
+    for duration_us in (0, 1):
+        permit = admit(served, "pool/two").permit
+        assert report(served, permit, duration_us=duration_us) == pb.REPORT_RESULT_SETTLED
+    snapshot = look(served, "pool/two")
+    assert (snapshot.success, snapshot.latency.count, snapshot.latency.sum) == (2, 1, 1e-6)
 
 
 def test_huge_duration_does_not_run_over(served: Engine) -> None:
