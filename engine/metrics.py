@@ -6,11 +6,17 @@ The totals are those of the whole host, whichever process is scraped. The labels
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 try:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        Metric,
+    )
     from prometheus_client.registry import Collector
 except ImportError:
     raise ImportError(
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
     from engine.runtime import ArenaSnapshot, Engine, PolicySnapshot
 
 POLICY = ("service", "operation")
+DURATION_BOUNDS = {bound: str(bound) for bound in (2**power / 1e9 for power in range(16, 37))}
+DURATION_BOUNDS[math.inf] = "+Inf"
 CIRCUIT_STATES = {
     "closed": 0,
     "forced_closed": 0,
@@ -41,6 +49,7 @@ class EngineCollector(Collector):
         """Take one snapshot and yield its metric families; raises ArenaError if it cannot."""
         snapshot = self._engine.snapshot()
         yield from _decisions(snapshot.policies)
+        yield from _durations(snapshot.policies)
         yield from _rules(snapshot.policies)
         yield from _arena(snapshot.arena)
 
@@ -65,11 +74,6 @@ def _decisions(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
     outcomes = CounterMetricFamily(
         "admittance_outcomes", "Reported outcomes.", labels=(*POLICY, "outcome")
     )
-    durations = CounterMetricFamily(
-        "admittance_call_duration_seconds",
-        "Time spent in admitted calls whose outcome was reported.",
-        labels=POLICY,
-    )
     voids = CounterMetricFamily(
         "admittance_void_reports",
         "Reports of forged, expired or orphaned permits.",
@@ -84,9 +88,30 @@ def _decisions(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
             shadows.add_metric((*labels, reason), count)
         for outcome in ("success", "failure", "ignored"):
             outcomes.add_metric((*labels, outcome), getattr(policy, outcome))
-        durations.add_metric(labels, policy.duration_ns / 1e9)
         voids.add_metric(labels, policy.void)
-    return iter((decisions, shadows, outcomes, durations, voids))
+    return iter((decisions, shadows, outcomes, voids))
+
+
+def _durations(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
+    durations = HistogramMetricFamily(
+        "admittance_call_duration_seconds",
+        "How long admitted calls took that ended in success or failure, where it was measured.",
+        labels=POLICY,
+    )
+    untimed = 0
+    for policy in policies:
+        latency = policy.latency
+        untimed += not latency.complete
+        if latency.count or policy.breaker or policy.bulkhead:
+            at_most = dict(latency.buckets())
+            buckets = [(label, at_most[bound]) for bound, label in DURATION_BOUNDS.items()]
+            durations.add_metric(split_name(policy.name), buckets, latency.sum)
+    yield durations
+    yield GaugeMetricFamily(
+        "admittance_untimed_policies",
+        "Policies with calls that no histogram has, because the arena had no room for one.",
+        value=untimed,
+    )
 
 
 def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:

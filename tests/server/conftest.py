@@ -19,7 +19,7 @@ import server
 from server.pb.admittance.v1 import admission_pb2_grpc
 
 ROOT = Path(server.__file__).parent.parent
-LABELS = ("service", "operation", "decision", "reason", "outcome")
+LABELS = ("service", "operation", "decision", "reason", "outcome", "le")
 POLICIES = """
 [policies."demo/hello".rate_limit]
 rate = "1/day"

@@ -79,7 +79,8 @@ def test_report_changes_nothing_when_repeated(served):
     assert repeated in (pb.REPORT_RESULT_ALREADY_SETTLED, pb.REPORT_RESULT_VOID)
     metrics = served.metrics()
     assert metrics["admittance_outcomes_total", "demo", "pool", "success"] == 1
-    assert metrics["admittance_call_duration_seconds_total", "demo", "pool"] == 0.0015
+    assert metrics["admittance_call_duration_seconds_sum", "demo", "pool"] == 0.0015
+    assert metrics["admittance_call_duration_seconds_count", "demo", "pool"] == 1
 
 
 @pytest.mark.parametrize("change", [lambda p: p[:0], lambda p: p[:-1], lambda p: p[:-1] + b"!"])

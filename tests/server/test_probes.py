@@ -44,7 +44,12 @@ def test_metrics_count_what_was_decided(served):
     served.stub.Report(request, timeout=10)
     metrics = served.metrics()
     assert metrics["admittance_outcomes_total", "demo", "all", "failure"] == 1
-    assert metrics["admittance_call_duration_seconds_total", "demo", "all"] == 0.25
+    assert metrics["admittance_call_duration_seconds_count", "demo", "all"] == 1
+    assert metrics["admittance_call_duration_seconds_sum", "demo", "all"] == 0.25
+    assert metrics["admittance_call_duration_seconds_bucket", "demo", "all", "0.134217728"] == 0
+    assert metrics["admittance_call_duration_seconds_bucket", "demo", "all", "0.268435456"] == 1
+    assert metrics["admittance_call_duration_seconds_bucket", "demo", "all", "+Inf"] == 1
+    assert metrics["admittance_untimed_policies",] == 0
     assert metrics["admittance_permits_in_use", "demo", "all"] == 0
 
 
@@ -53,6 +58,7 @@ def test_metrics_are_openmetrics_when_asked_for(served):
     assert kind.startswith("application/openmetrics-text")
     names = {family.name for family in parser.text_string_to_metric_families(text)}
     assert {"circuit_breaker_state", "admittance_decisions", "admittance_config_version"} <= names
+    assert "admittance_call_duration_seconds" in names
 
 
 def test_metrics_are_plain_text_when_nothing_is_asked_for(served):
