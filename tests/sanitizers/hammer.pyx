@@ -98,8 +98,8 @@ def watch(Arena arena not None, bytes name not None, uint64_t times):
             row = find(arena, text, size)
             while row < 0:
                 row = find(arena, text, size)
-            if read_params(arena, arena.row(<uint32_t>row), &published, &params) and published != last:
-                versions += 1
+            if read_params(arena, arena.row(<uint32_t>row), &published, &params):
+                versions += published != last
                 last = published
                 torn += params.rate_limit.rate.burst != params.bulkhead.limit + 1000
     return versions, torn
