@@ -74,16 +74,18 @@ cdef bint _overrides_fit(Arena arena, uint64_t offset, uint32_t room) noexcept n
 
 cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept nogil:
     cdef uint32_t k
+    if (limiter.overrides > limiter.overrides_room or not _overrides_fit(arena, limiter.overrides_at, limiter.overrides_room)
+            or not _overrides_fit(arena, limiter.idle_at, limiter.idle_room)):
+        return False
     if limiter.slot == 0:
         return True
     for k in range(<uint32_t>ADM_ALGORITHMS):
         if not _keys_fit(arena, &limiter.keys[k]):
             return False
     return (arena.at(limiter.slot, sizeof(adm_limiter)) != NULL and limiter.rate.interval_ns > 0
-            and limiter.rate.unit_ns >= SECOND_NS and limiter.rate.algorithm < <uint32_t>ADM_ALGORITHMS and limiter.keyed <= <uint32_t>ADM_KEYED_SHARED
-            and (limiter.keyed == 0 or limiter.keys[limiter.rate.algorithm].ends[0] != 0)
-            and _overrides_fit(arena, limiter.overrides_at, limiter.overrides_room)
-            and _overrides_fit(arena, limiter.idle_at, limiter.idle_room) and limiter.overrides <= limiter.overrides_room)
+            and limiter.rate.unit_ns >= SECOND_NS and limiter.rate.algorithm < <uint32_t>ADM_ALGORITHMS
+            and limiter.keyed <= <uint32_t>ADM_KEYED_SHARED
+            and (limiter.keyed == 0 or limiter.keys[limiter.rate.algorithm].ends[0] != 0))
 
 
 cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:

@@ -16,6 +16,7 @@ admission, everything can be bound again.
 
 import argparse
 import ctypes
+import fcntl
 import gc
 import json
 import mmap
@@ -79,7 +80,15 @@ class Sweep:
         with self.path.open("r+b") as file:
             self.memory = mmap.mmap(file.fileno(), 0)
         self.base = self.image()
+        self.locks = open(f"{self.path}.lock", "r+b")  # noqa: SIM115  (closing it drops all locks)
         gc.freeze()
+
+    def keep_row(self, operation: int) -> None:
+        """Take (LOCK_EX) or free (LOCK_UN) row 2, so that who dies next has another row.
+
+        Who attaches after that takes row 2 and has to find the dead one's, which is not its own.
+        """
+        fcntl.lockf(self.locks, operation, 1, 2)
 
     def image(self) -> bytes:
         """The arena now, but for what differs from run to run: pids and times of attachment."""
@@ -236,7 +245,7 @@ class Sweep:
         """Kill one operation everywhere; what was done, in words."""
         kills, checks, seen, point = self.kills, self.checks, b"", 1
         self.memory[:] = self.base
-        while not self.fork(partial(self.operate, case, point)):
+        while not self.survives(case, point):
             before = self.heard()
             self.kills += 1
             point += 1
@@ -247,6 +256,14 @@ class Sweep:
         self.complain(f"{case.name}, not killed")
         assert point > 1, "an operation without an atomic step proves nothing"
         return f"{point - 1} points, {self.kills - kills} kills, {self.checks - checks} checks"
+
+    def survives(self, case: cases.Case, point: int) -> bool:
+        """Whether the operation ended before its point of that number."""
+        self.keep_row(fcntl.LOCK_EX)
+        try:
+            return self.fork(partial(self.operate, case, point))
+        finally:
+            self.keep_row(fcntl.LOCK_UN)
 
     def look(self, where: str, before: dict[str, Any]) -> None:
         self.fork(lambda: self.check(before))

@@ -85,7 +85,7 @@ SPOILERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "truncated"),
     "text": (lambda path: path.write_text("hello\n" * 1_000_000), "not an arena"),
     "version": (lambda path: patch(path, VERSION_AT, b"\x63"), "layout version 99"),
-    "layout": (lambda path: patch(path, LAYOUT_HASH_AT, bytes(8)), "layout"),
+    "layout": (lambda path: patch(path, LAYOUT_HASH_AT, b"another!"), "with another layout"),
     "unfinished": (lambda path: patch(path, STATE_AT, bytes(8)), "never finished"),
     "truncated": (lambda path: os.truncate(path, MIN_SIZE - 4096), "truncated"),
     "cut in half": (lambda path: os.truncate(path, MIN_SIZE // 2), "truncated"),
