@@ -10,6 +10,7 @@ ROOM = "engine.core"
 MODULES = [
     "clock",
     "arena",
+    "waiting",
     "window",
     "buckets",
     "journal",
@@ -31,7 +32,7 @@ MODULES = [
     "guard",
     "wire",
 ]
-HEADERS = ["atomic", "clock", "interpreter", "layout"]
+HEADERS = ["atomic", "clock", "futex", "interpreter", "layout"]
 CFLAGS = [
     "-std=gnu11",
     "-O3",

@@ -48,7 +48,10 @@ class CircuitBreaker(breaker.CircuitBreaker):
 
 
 class Bulkhead(bulkhead.Bulkhead):
-    """A bulkhead: `try_acquire()` takes one of `limit` permits or says False; `release()`."""
+    """A bulkhead: `try_acquire()` takes one of `limit` permits or says False; `release()`.
+
+    With a `queue`, `await acquire(max_wait)` and `acquire_sync(max_wait)` wait for one.
+    """
 
     __slots__ = ()
 
@@ -59,11 +62,12 @@ class Bulkhead(bulkhead.Bulkhead):
         hold: float | str | None = None,
         engine: Engine | None = None,
         name: str | None = None,
+        queue: int = 0,
+        max_wait: float | str | None = None,
     ) -> "Bulkhead":
         engine = engine or default()
-        return super().__new__(
-            cls, engine.arena, engine.bind_rule(BulkheadRule(limit, hold=hold), name)
-        )
+        rule = BulkheadRule(limit, hold=hold, queue=queue, max_wait=max_wait)
+        return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
 
 
 class Counter(counter.Counter):

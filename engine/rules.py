@@ -105,6 +105,7 @@ Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGO
 Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
 Mode = Annotated[str, Meta(description=_either(_MODES)), _one_of(_MODES)]
 Overrides = dict[str, str]
+MaxWait = Annotated[float, Meta(ge=0.001, le=3_600)]
 KeyName = Annotated[str, Meta(description="a name of 1 to 64 characters"), _key_name]
 
 
@@ -310,15 +311,29 @@ class _Limit(Rule, frozen=True):
 
 
 class Bulkhead(_Limit, frozen=True, kw_only=True):
-    """Admits `limit` calls at once; a permit expires after `hold` seconds (None: never)."""
+    """Admits `limit` calls at once; a permit expires after `hold` seconds (None: never).
+
+    As many as `queue` callers of the whole host may wait for a permit (`Policy.acquire`), for the
+    time that each says, or for `max_wait` seconds (None: each has to say it).
+    """
 
     kind: ClassVar[str] = "bulkhead"
+    related: ClassVar[tuple[str, ...]] = ("queue", "max_wait")
 
     hold: Annotated[float, Meta(ge=0.05, le=86_400)] | Duration | None = None
+    queue: Annotated[int, Meta(ge=0, le=65_536)] = 0
+    max_wait: MaxWait | Duration | None = None
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any]) -> str | None:
+        """Say so where there is a time to wait, and no place to wait in."""
+        if values["max_wait"] is not None and values["queue"] == 0:
+            return f"max_wait ({values['max_wait']:g} s) needs a queue of at least 1"
+        return None
 
     def core(self) -> tuple[Any, ...]:
-        """Return limit, hold_ns (0: never)."""
-        return self.limit, 0 if self.hold is None else _ns(self.hold)
+        """Return limit, hold_ns (0: never), queue, max_wait_ns (0: the caller says it)."""
+        return self.limit, _ns(self.hold or 0), self.queue, _ns(self.max_wait or 0)
 
 
 class _Rated(Rule, frozen=True):
@@ -336,6 +351,9 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
     itself. There is room for `max_keys` that are not at rest; others are refused ("refuse") or have
     one rate together ("shared"), as `overflow` says. `overrides` gives some keys, up to 1,024, a
     rate of their own, such as {"gold": "1000/s"}; their burst lasts as long as that of the others.
+
+    A caller that waits for tokens (`Policy.acquire`) waits for the time it says, or for `max_wait`
+    seconds (None: not at all).
     """
 
     kind: ClassVar[str] = "rate_limit"
@@ -347,6 +365,7 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
     max_keys: Annotated[int, Meta(ge=1, le=1_000_000)] = 65_536
     overflow: Overflow = "refuse"
     overrides: Overrides = {}
+    max_wait: MaxWait | Duration | None = None
 
     @classmethod
     def conflict(cls, values: Mapping[str, Any]) -> str | None:
@@ -371,7 +390,8 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
         return None
 
     def core(self) -> tuple[Any, ...]:
-        """Return interval_ns (rounded up), burst, algorithm, unit_ns, keyed, max_keys.
+        """Return interval_ns (rounded up), burst, algorithm, unit_ns, keyed, max_keys,
+        max_wait_ns (0: not at all).
 
         Then the key, interval_ns and burst of each override.
         """
@@ -385,6 +405,7 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
             unit_ns,
             0 if self.key is None else 1 + _OVERFLOWS.index(self.overflow),
             self.max_keys,
+            _ns(self.max_wait or 0),
             *((key, *self._override(rate)) for key, rate in self.overrides.items()),
         )
 

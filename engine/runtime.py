@@ -37,10 +37,14 @@ class BreakerSnapshot(msgspec.Struct, frozen=True):
 
 
 class BulkheadSnapshot(msgspec.Struct, frozen=True):
-    """A bulkhead: permits held on the whole host, and how many there are."""
+    """A bulkhead on the whole host: permits held, how many there are, who waits, and for how many
+    there is a place.
+    """
 
     in_use: int
     limit: int
+    waiting: int = 0
+    queue: int = 0
 
 
 class RateLimitSnapshot(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ ORDER = [
     {"atomic", "protobuf", "siphash", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
-    {"journal", "fits", "histogram"},
+    {"journal", "fits", "histogram", "waiting"},
     {"directory"},
     {"binding"},
     {"repair", "meter"},
@@ -151,5 +151,5 @@ def test_server_takes_from_the_arena_module_its_type_alone() -> None:
 
 def test_stubs_stand_beside_every_module_that_python_sees() -> None:
     compiled = {path.stem for path in CORE.glob("*.pyx")}
-    inner = {"fits", "keys", "meter", "remote", "view", "window", "buckets"}
+    inner = {"fits", "keys", "meter", "remote", "view", "waiting", "window", "buckets"}
     assert {path.stem for path in CORE.glob("*.pyi")} == compiled - inner

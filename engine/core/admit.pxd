@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
-from engine.core.bulkhead cimport grant
+from engine.core.cells cimport grant
 from engine.core.keys cimport subject
 from engine.core.view cimport adm_view
 
@@ -54,6 +54,10 @@ cdef inline void refuse(verdict *given, uint32_t reason, uint32_t rule, int64_t 
 cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil
 cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const request *asked,
                           verdict *given) except -1
+cdef bint judge_again(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const request *asked,
+                      verdict *given) except -1
+cdef int64_t patience_ns(const adm_view *view, const verdict *given, int64_t asked_ns) noexcept nogil
+cdef int64_t longest_patience_ns(const adm_view *view, int64_t asked_ns) noexcept nogil
 cdef void hand_back(adm_view *view, const verdict *given, const request *asked, int64_t now_ns) noexcept nogil
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil
 cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil

@@ -26,6 +26,7 @@ from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport durations, meter_sum
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, rate_of, view_of
+from engine.core.waiting cimport ring
 
 from engine.core.binding import RULES as RULES
 
@@ -119,6 +120,7 @@ cdef void hand_back(adm_view *view, const verdict *given, const request *asked, 
     _leave(view, given, now_ns)
     if given.tokens:
         limiter_adjust(view, &asked.who, now_ns, now_ns, -<int64_t>given.tokens)
+    ring(&view.waiters)
 
 
 cdef inline bint _may_be_orphaned(const verdict *given) noexcept nogil:
@@ -133,6 +135,34 @@ cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t n
     if _may_be_orphaned(given) and sweep(arena, now_ns) > 0:
         judge(view, owner, now_ns, asked, True, given)
     return given.reason == ADM_OK
+
+
+cdef bint judge_again(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const request *asked,
+                      verdict *given) except -1:
+    """The same for one who waits: looks first, so that being refused again takes nothing from anybody for an instant."""
+    judge(view, owner, now_ns, asked, False, given)
+    if given.reason != ADM_OK and not (_may_be_orphaned(given) and sweep(arena, now_ns) > 0):
+        return False
+    return judge_and_sweep(arena, view, owner, now_ns, asked, given)
+
+
+cdef int64_t patience_ns(const adm_view *view, const verdict *given, int64_t asked_ns) noexcept nogil:
+    """How long a refusal may be waited for: as asked or, where that is negative, as the rule says; zero: it is final."""
+    if given.reason == ADM_BULKHEAD_FULL and view.params.bulkhead.queue:
+        return asked_ns if asked_ns >= 0 else view.params.bulkhead.max_wait_ns
+    if given.reason == ADM_RATE_LIMITED:
+        return asked_ns if asked_ns >= 0 else view.params.rate_limit.max_wait_ns
+    return 0
+
+
+cdef int64_t longest_patience_ns(const adm_view *view, int64_t asked_ns) noexcept nogil:
+    """The most that any refusal of this policy may be waited for."""
+    cdef int64_t longest_ns = 0
+    if view.params.rules & ADM_HAS_BULKHEAD and view.params.bulkhead.queue:
+        longest_ns = asked_ns if asked_ns >= 0 else view.params.bulkhead.max_wait_ns
+    if view.params.rules & ADM_HAS_RATE_LIMIT:
+        longest_ns = max(longest_ns, asked_ns if asked_ns >= 0 else view.params.rate_limit.max_wait_ns)
+    return longest_ns
 
 
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil:
@@ -176,7 +206,8 @@ def counters(Arena arena not None, row):
 
 
 def levels(Arena arena not None, row):
-    """(tokens now, burst, keys in use or None) or None of the rate limit; (permits in use, limit) or None of the bulkhead."""
+    """(tokens now, burst, keys in use or None) or None of the rate limit; and or None of the bulkhead (permits in use, limit,
+    waiters in its queue, places there are)."""
     cdef adm_view *view = view_of(arena, row)
     cdef int64_t now_ns = clock_ns(&arena.time)
     cdef subject nobody
@@ -186,5 +217,6 @@ def levels(Arena arena not None, row):
         keys = keys_in_use(&view.keys, &view.params.rate_limit.rate, now_ns) if view.params.rate_limit.keyed else None
         tokens = (limiter_remaining(view, &nobody, now_ns), view.params.rate_limit.rate.burst, keys)
     if view != NULL and view.params.rules & ADM_HAS_BULKHEAD:
-        permits = (bulkhead_in_use(&view.permits, now_ns), view.params.bulkhead.limit)
+        permits = (bulkhead_in_use(&view.permits, now_ns), view.params.bulkhead.limit,
+                   bulkhead_in_use(&view.places, now_ns), view.params.bulkhead.queue)
     return tokens, permits

@@ -23,6 +23,8 @@ cdef class Arena:
     cdef int users                  # engines of this process that opened the arena
     cdef int lock_fd
     cdef int lock_depth             # how often this process holds the init lock
+    cdef object lines               # waiting.Lines: who waits for a policy in this process; None: nobody has yet
+    cdef uint32_t queued            # how many do
     cdef object guard               # keeps the slow paths of this process's threads apart
     cdef object manual
     cdef readonly object path

@@ -413,6 +413,8 @@ cdef class Arena:
         self.lock_depth = 0
         self.forks += 1
         self.owner = 0
+        self.lines = None       # with it the waiters of the parent, and its watcher
+        self.queued = 0
         self._forget_views()
 
     @property

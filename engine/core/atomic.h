@@ -34,6 +34,22 @@ static inline uint64_t adm_load(const adm_word *word)
     return bits;
 }
 
+/* Sequentially consistent, for whoever has just given something back by adm_cas and looks whether anybody waits for it. A
+ * waiter writes that it waits, then adm_fence, then looks at what there is: one of the two sees the other. */
+static inline uint64_t adm_look(const adm_word *word)
+{
+    adm_crash_point(false);
+    uint64_t bits = atomic_load_explicit(&word->bits, memory_order_seq_cst);
+    adm_crash_point(false);
+    return bits;
+}
+
+/* Sequentially consistent: what was written before is visible to every adm_look that this thread's later loads do not see. */
+static inline void adm_fence(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
 /* Relaxed: the value alone matters, nothing is read through it. */
 static inline uint64_t adm_peek(const adm_word *word)
 {
@@ -55,12 +71,13 @@ static inline void adm_publish(adm_word *word, uint64_t bits)
 }
 
 /* The one way to change shared state. Release: the winner's earlier writes are visible to the next
- * reader. Acquire: the winner sees those of the loser before it, as the loser sees the winner's. */
+ * reader. Acquire: the winner sees those of the loser before it, as the loser sees the winner's. Sequentially
+ * consistent, which costs no instruction more: an adm_look after it is not made before it. */
 static inline bool adm_cas(adm_word *word, uint64_t expected, uint64_t desired)
 {
     adm_crash_point(true);
     bool won = atomic_compare_exchange_strong_explicit(
-        &word->bits, &expected, desired, memory_order_acq_rel, memory_order_acquire);
+        &word->bits, &expected, desired, memory_order_seq_cst, memory_order_acquire);
     adm_crash_point(true);
     return won;
 }

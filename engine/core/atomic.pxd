@@ -6,6 +6,8 @@ cdef extern from "atomic.h" nogil:
         pass
 
     uint64_t adm_load(const adm_word *word)
+    uint64_t adm_look(const adm_word *word)
+    void adm_fence()
     uint64_t adm_peek(const adm_word *word)
     void adm_note(adm_word *word, uint64_t bits)
     void adm_publish(adm_word *word, uint64_t bits)

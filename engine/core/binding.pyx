@@ -20,8 +20,10 @@ from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
     ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
     ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker,
-    adm_breaker_params, adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row,
+    adm_breaker_params, adm_bulkhead_params, adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override,
+    adm_params, adm_row,
 )
+from engine.core.waiting cimport bell, bell_of, ring_published
 from engine.core.window cimport window_chunks, window_copy
 
 from engine.core.arena import ArenaError
@@ -38,14 +40,15 @@ cdef _set_rate_limit(Arena arena, adm_params *params, tuple values):
     params.rules |= ADM_HAS_RATE_LIMIT
     cdef adm_limiter_params *limiter = &params.rate_limit
     cdef uint32_t max_keys
-    limiter.rate.interval_ns, limiter.rate.burst, limiter.rate.algorithm, limiter.rate.unit_ns, limiter.keyed, max_keys = values[:6]
+    (limiter.rate.interval_ns, limiter.rate.burst, limiter.rate.algorithm, limiter.rate.unit_ns, limiter.keyed, max_keys,
+     limiter.max_wait_ns) = values[:7]
     limiter.rate.depth_ns = limiter.rate.interval_ns * <int64_t>limiter.rate.burst
     if limiter.slot == 0:
         limiter.slot = arena.allot(sizeof(adm_limiter))
     if limiter.keyed:
         _make_room(arena, &limiter.keys[limiter.rate.algorithm], 2 * max_keys)
     unit = (limiter.rate.unit_ns, limiter.rate.algorithm)
-    _set_overrides(arena, limiter, sorted((_id_of(arena, key), *rate, *unit) for key, *rate in values[6:]))
+    _set_overrides(arena, limiter, sorted((_id_of(arena, key), *rate, *unit) for key, *rate in values[7:]))
 
 
 cdef uint64_t _id_of(Arena arena, str key):
@@ -96,9 +99,11 @@ cdef _make_room(Arena arena, adm_key_table *described, uint32_t wanted):
 
 cdef _set_bulkhead(Arena arena, adm_params *params, tuple values):
     params.rules |= ADM_HAS_BULKHEAD
-    params.bulkhead.limit, params.bulkhead.hold_ns = values
-    params.bulkhead.high = max(params.bulkhead.high, params.bulkhead.limit)
-    _grow(arena, &params.bulkhead.cells, params.bulkhead.limit)
+    cdef adm_bulkhead_params *bulkhead = &params.bulkhead
+    bulkhead.limit, bulkhead.hold_ns, bulkhead.queue, bulkhead.max_wait_ns = values
+    bulkhead.high = max(bulkhead.high, bulkhead.limit)
+    _grow(arena, &bulkhead.cells, bulkhead.limit)
+    _grow(arena, &bulkhead.queue_cells, bulkhead.queue)
 
 
 cdef _set_breaker(Arena arena, adm_params *params, tuple values):
@@ -187,6 +192,7 @@ cdef uint32_t _bind(Arena arena, name, rules, shadow) except? 0:
     cdef uint64_t published
     cdef uint32_t index
     cdef adm_row *row
+    cdef bell waiters
     if not 1 <= len(encoded) <= ADM_NAME_MAX:
         raise ValueError(f"name = {name!r}: must have 1 to {ADM_NAME_MAX} bytes")
     with arena.init_lock():
@@ -201,6 +207,8 @@ cdef uint32_t _bind(Arena arena, name, rules, shadow) except? 0:
             _change(arena, rules, shadow, &params)
         if published == 0 or memcmp(&params, &before, sizeof(adm_params)) != 0:
             publish_params(arena, row, &params)
+            waiters = bell_of(arena, index)
+            ring_published(&waiters)
             _note(arena, index, &params, &before)
         return index
 

@@ -63,6 +63,7 @@ from engine.core.permit cimport (
 from engine.core.repair cimport sweep
 from engine.core.siphash cimport siphash
 from engine.core.view cimport adm_view, view_of
+from engine.core.waiting cimport ring
 from engine.core.window cimport tally, window_append, window_tally
 
 from engine.core.arena import ArenaError
@@ -91,6 +92,7 @@ cdef bint _move(adm_view *view, uint64_t seen, uint64_t to, int64_t at_ns, int64
     if not adm_cas(&view.breaker.state, seen, (to << 61) | (generation << 37) | at_ms):
         return False
     journal_add(&view.book, ADM_CIRCUIT + <uint32_t>to, view.index, <uint32_t>generation, 0, now_ns)
+    ring(&view.waiters)     # who waits for another rule learns that this one refuses now, or does no more
     while to == OPEN:
         opened = adm_load(&view.breaker.opened)
         if adm_cas(&view.breaker.opened, opened, opened + 1):

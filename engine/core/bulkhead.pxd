@@ -1,21 +1,11 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.atomic cimport adm_cas, adm_load, adm_word
-from engine.core.cells cimport cell_at, cells, is_held
-from engine.core.layout cimport ADM_FREE, ADM_HELD, adm_bulkhead_params
-from engine.core.permit cimport (
-    permit_expired, permit_expiry, permit_generation, permit_pack, permit_with_status,
-)
+from engine.core.cells cimport cell_at, cells, grant, is_held, settle_cell
+from engine.core.layout cimport ADM_HELD, adm_bulkhead_params
+from engine.core.permit cimport permit_expired, permit_expiry, permit_generation, permit_pack
 
 
-ctypedef struct grant:
-    uint64_t word       # the permit; zero: none was free
-    adm_word *cell
-    uint32_t index
-
-
-cdef bint take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
-                    int64_t life_ns, grant *given) noexcept nogil
 cdef bint bulkhead_search(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
                           int64_t now_ns, int64_t life_ns, grant *given) noexcept nogil
 cdef bint bulkhead_has_room(const cells *array, const adm_bulkhead_params *params, int64_t now_ns) noexcept nogil
@@ -38,7 +28,7 @@ cdef inline bint bulkhead_take(const cells *array, const adm_bulkhead_params *pa
 
 cdef inline bint bulkhead_settle(adm_word *cell, uint64_t word) noexcept nogil:
     """Give a permit back. False where it is not held any more: settled before, expired and taken over, or repaired."""
-    return adm_cas(cell, word, permit_with_status(word, ADM_FREE))
+    return settle_cell(cell, word)
 
 
 cdef inline bint bulkhead_settle_in_time(adm_word *cell, uint64_t word, int64_t now_ns) noexcept nogil:

@@ -12,39 +12,20 @@ A taker looks first where it was lucky last (`first`), so an uncontended pair of
 every cell held, one after another, not all at one instant.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_word
-from engine.core.cells cimport cell_at, cells, cells_held, cells_total, is_held
+from engine.core.atomic cimport adm_load, adm_note, adm_peek, adm_word
+from engine.core.cells cimport cell_at, cells, cells_held, cells_total, grant, take_cell
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport ADM_HAS_BULKHEAD, ADM_HELD, adm_bulkhead_params
-from engine.core.permit cimport UNTIMED, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status
+from engine.core.permit cimport UNTIMED, permit_owner, permit_status
 from engine.core.repair cimport sweep
 from engine.core.view cimport adm_view, view_of
+from engine.core.waiting cimport Waiter, hand_on, ring, wait_ns_of
 
 from engine.core.arena import ArenaError
-
-
-cdef bint take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns,
-                    int64_t life_ns, grant *given) noexcept nogil:
-    """Take one of the first `limit` cells for `owner`; the permit lives `life_ns` (zero: as long as its owner)."""
-    cdef uint32_t expiry = permit_expiry(now_ns, life_ns)
-    cdef uint64_t seen
-    cdef uint32_t step
-    given.index = first if first < limit else 0
-    for step in range(limit):
-        given.cell = cell_at(array, given.index)
-        seen = adm_load(given.cell)
-        if not is_held(seen, now_ns):
-            given.word = permit_pack(ADM_HELD, owner, permit_generation(seen) + 1, expiry)
-            if adm_cas(given.cell, seen, given.word):
-                return True
-        given.index += 1
-        if given.index == limit:
-            given.index = 0
-    given.word = 0
-    return False
 
 
 cdef bint bulkhead_search(const cells *array, const adm_bulkhead_params *params, uint32_t first, uint32_t owner,
@@ -101,9 +82,32 @@ cdef class Bulkhead:
             now_ns = clock_ns(&self.arena.time)
         if self._take(view, now_ns):
             return True
-        now_ns = clock_ns(&self.arena.time)
+        return self._take_or_sweep(view)
+
+    cdef bint _take_or_sweep(self, adm_view *view) except -1:
+        cdef int64_t now_ns = clock_ns(&self.arena.time)
         sweep(self.arena, now_ns)
         return self._take(view, now_ns)
+
+    def acquire(self, max_wait=None):
+        """Wait for a permit for `max_wait` seconds at most, or as the rule says: an awaitable of whether it was had.
+
+        It waits in the running event loop, behind those of this process who wait already, and only where the bulkhead has a queue with
+        a place left. Raises TypeError, and ValueError for a time below 0 or over a day.
+        """
+        return self._waiter(max_wait)
+
+    def acquire_sync(self, max_wait=None):
+        """The same in this thread. Raises RuntimeError where it would have to wait and an event loop runs in the thread."""
+        return self._waiter(max_wait).wait_here()
+
+    cdef BulkheadWaiter _waiter(self, max_wait):
+        cdef BulkheadWaiter waiter = BulkheadWaiter.__new__(BulkheadWaiter)
+        waiter.asked_ns = wait_ns_of(max_wait)
+        waiter.arena = self.arena
+        waiter.row = self.row
+        waiter.bulkhead = self
+        return waiter
 
     def release(self):
         """Give one of this process's permits back. Raises ValueError where it holds none."""
@@ -119,6 +123,8 @@ cdef class Bulkhead:
             if permit_status(word) == ADM_HELD and permit_owner(word) == self.arena.owner:
                 if bulkhead_settle(cell, word):
                     adm_note(&view.hint, index)
+                    if ring(&view.waiters):
+                        hand_on(self.arena, self.row)
                     return
             index = index + 1 if index + 1 < end else 0
         raise ValueError("release() of a bulkhead of which this process holds no permit")
@@ -132,3 +138,31 @@ cdef class Bulkhead:
     def limit(self):
         """Permits there are."""
         return self._view().params.bulkhead.limit
+
+
+@cython.final
+cdef class BulkheadWaiter(Waiter):
+    """One who wants a permit of a bulkhead without a policy around it."""
+
+    cdef Bulkhead bulkhead
+    cdef bint had
+
+    cdef bint ask(self, bint again) except -1:
+        cdef adm_view *view = self.bulkhead._view()
+        cdef int64_t now_ns = clock_ns(&self.arena.time)
+        self.had = self.bulkhead._take(view, now_ns) or self.bulkhead._take_or_sweep(view)
+        self.until_ns = self.since_ns + self.patience_ns()
+        return self.had or now_ns >= self.until_ns
+
+    cdef int64_t patience_ns(self) except -1:
+        cdef adm_view *view = self.bulkhead._view()
+        if view.params.bulkhead.queue == 0:
+            return 0
+        return self.asked_ns if self.asked_ns >= 0 else view.params.bulkhead.max_wait_ns
+
+    cdef bint take_place(self) except -1:
+        cdef adm_view *view = self.bulkhead._view()
+        return self.hold_place(&view.places, view.params.bulkhead.queue, self.patience_ns())
+
+    cdef object answer(self):
+        return self.had

@@ -1,14 +1,21 @@
 # An array of permit words that grows by segments, so that a cell never moves while somebody holds it.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from engine.core.atomic cimport adm_load, adm_word
-from engine.core.layout cimport ADM_HELD, ADM_SEGMENTS, adm_cells
-from engine.core.permit cimport permit_expired, permit_status
+from engine.core.atomic cimport adm_cas, adm_load, adm_word
+from engine.core.layout cimport ADM_FREE, ADM_HELD, ADM_SEGMENTS, adm_cells
+from engine.core.permit cimport (
+    permit_expired, permit_expiry, permit_generation, permit_pack, permit_status, permit_with_status,
+)
 
 
 ctypedef struct cells:
     adm_word *at[8]
     uint32_t ends[8]        # cells in this segment and those before it
+
+ctypedef struct grant:
+    uint64_t word           # the permit; zero: none was free
+    adm_word *cell
+    uint32_t index
 
 
 cdef inline adm_word *cell_at(const cells *array, uint32_t index) noexcept nogil:
@@ -50,3 +57,29 @@ cdef inline uint32_t cells_held(const cells *array, uint32_t first, uint32_t end
     for i in range(first, end):
         found += is_held(adm_load(cell_at(array, i)), now_ns)
     return found
+
+
+cdef inline bint take_cell(const cells *array, uint32_t limit, uint32_t first, uint32_t owner, int64_t now_ns, int64_t life_ns,
+                           grant *given) noexcept nogil:
+    """Take one of the first `limit` cells for `owner`; the permit lives `life_ns` (zero: as long as its owner)."""
+    cdef uint32_t expiry = permit_expiry(now_ns, life_ns)
+    cdef uint64_t seen
+    cdef uint32_t step
+    given.index = first if first < limit else 0
+    for step in range(limit):
+        given.cell = cell_at(array, given.index)
+        seen = adm_load(given.cell)
+        if not is_held(seen, now_ns):
+            given.word = permit_pack(ADM_HELD, owner, permit_generation(seen) + 1, expiry)
+            if adm_cas(given.cell, seen, given.word):
+                return True
+        given.index += 1
+        if given.index == limit:
+            given.index = 0
+    given.word = 0
+    return False
+
+
+cdef inline bint settle_cell(adm_word *cell, uint64_t word) noexcept nogil:
+    """Free a cell. False where its permit is not held any more: settled before, expired and taken over, or repaired."""
+    return adm_cas(cell, word, permit_with_status(word, ADM_FREE))

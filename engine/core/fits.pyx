@@ -104,6 +104,8 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
     cdef const adm_bulkhead_params *bulkhead = &params.bulkhead
     if not _cells_fit(arena, &bulkhead.cells) or not _cells_fit(arena, &params.breaker.probe_cells):
         return False
+    if not _cells_fit(arena, &bulkhead.queue_cells) or bulkhead.queue > cells_total(bulkhead.queue_cells.ends):
+        return False
     if not _limiter_fits(arena, limiter):
         return False
     if bulkhead.cells.ends[0] and not 1 <= bulkhead.limit <= bulkhead.high <= cells_total(bulkhead.cells.ends):

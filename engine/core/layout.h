@@ -58,6 +58,8 @@ typedef struct adm_header {
     adm_word swept_ms;          /* anybody by CAS; ms of the last look for dead owners */
     adm_word journal_next;      /* anybody by CAS; number of the next event */
     adm_clock clock;            /* creator; the time of this arena */
+    _Alignas(ADM_LINE)
+    adm_word freed;             /* who gives back what is waited for, by CAS; counts; the low half is the futex of all waiters */
 } adm_header;
 
 /* ---- owner table ----------------------------------------------------------------------------- */
@@ -98,6 +100,7 @@ typedef struct adm_row {
     adm_word hash;              /* binder, after the name; keyed hash of the name; zero: empty row */
     adm_word params;            /* binder; version 24 | offset 40 of an adm_params; zero: none yet */
     adm_word meters;            /* anybody by CAS; offset of the first adm_meter; zero: none yet */
+    adm_word waiting_until;     /* waiters by CAS; arena time, ms, before which they look again or ring; zero: nobody waits */
     uint64_t name_bytes;        /* binder, before hash; length of the name */
     uint64_t spare_at;          /* binder; offset of the adm_params before the published one; zero: none */
     char name[ADM_NAME_MAX];    /* binder, before hash; not terminated */
@@ -164,6 +167,7 @@ typedef struct adm_limiter_params {
     uint32_t idle_room;
     uint32_t overrides;         /* how many there are */
     uint32_t keyed;             /* adm_keyed */
+    int64_t max_wait_ns;        /* how long a refusal is waited for where the caller does not say; zero: not at all */
     adm_key_table keys[ADM_ALGORITHMS];     /* one for each algorithm that was ever in force: their words differ */
 } adm_limiter_params;
 
@@ -180,6 +184,10 @@ typedef struct adm_bulkhead_params {
     uint32_t limit;             /* permits held at once */
     uint32_t high;              /* the highest limit there ever was: cells below it may still be held */
     int64_t hold_ns;            /* life of a permit; zero: as long as its owner */
+    adm_cells queue_cells;      /* places of those who wait, in the words of permits */
+    uint32_t queue;             /* places there are; zero: a refusal is not waited for */
+    uint32_t spare;
+    int64_t max_wait_ns;        /* how long they wait where the caller does not say; zero: not at all */
 } adm_bulkhead_params;
 
 typedef struct adm_breaker_params {
@@ -313,7 +321,9 @@ enum adm_reason {
 };
 
 _Static_assert(offsetof(adm_header, state) == 128, "the header's moving words start a line");
-_Static_assert(sizeof(adm_header) == 256, "header");
+_Static_assert(sizeof(adm_header) == 320, "header");
+_Static_assert(offsetof(adm_header, freed) == 256, "what moves while somebody waits has a line of its own");
+_Static_assert(offsetof(adm_row, waiting_until) < ADM_LINE, "beside `params`, which every decision looks at");
 _Static_assert(offsetof(adm_header, clock) == 192, "the clock is read often and written once");
 _Static_assert(sizeof(adm_owner) == ADM_LINE, "an owner has a line of its own");
 _Static_assert(sizeof(adm_remote) == ADM_LINE, "a remote permit has a line of its own");
@@ -332,6 +342,8 @@ _Static_assert(ADM_REASONS == 12, "ADM_COUNTERS leaves room for every reason");
 static inline uint64_t adm_layout_hash(void)
 {
     const uint64_t shape[] = {
+        offsetof(adm_header, freed), offsetof(adm_row, waiting_until), offsetof(adm_limiter_params, max_wait_ns),
+        offsetof(adm_bulkhead_params, queue_cells), offsetof(adm_bulkhead_params, max_wait_ns),
         ADM_VERSION, ADM_LINE, ADM_NAME_MAX, ADM_REMOTE_OWNER, ADM_SEGMENTS, ADM_COUNTERS, ADM_REASONS, ADM_RULES,
         ADM_JOURNAL_MAX, ADM_CHANGES,
         sizeof(adm_event), sizeof(adm_header), offsetof(adm_header, heap_at), offsetof(adm_header, secret),

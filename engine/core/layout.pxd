@@ -42,6 +42,7 @@ cdef extern from "layout.h" nogil:
         adm_word swept_ms
         adm_word journal_next
         adm_clock clock
+        adm_word freed
 
     ctypedef struct adm_owner:
         adm_word life
@@ -66,6 +67,7 @@ cdef extern from "layout.h" nogil:
         adm_word hash
         adm_word params
         adm_word meters
+        adm_word waiting_until
         uint64_t name_bytes
         uint64_t spare_at
         char name[128]
@@ -117,6 +119,7 @@ cdef extern from "layout.h" nogil:
         uint32_t idle_room
         uint32_t overrides
         uint32_t keyed
+        int64_t max_wait_ns
         adm_key_table keys[3]
 
     enum:
@@ -132,6 +135,9 @@ cdef extern from "layout.h" nogil:
         uint32_t limit
         uint32_t high
         int64_t hold_ns
+        adm_cells queue_cells
+        uint32_t queue
+        int64_t max_wait_ns
 
     ctypedef struct adm_breaker_params:
         uint64_t slot

@@ -3,8 +3,10 @@ from libc.stdint cimport int64_t, uint32_t
 from engine.core.admit cimport request, verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
-from engine.core.bulkhead cimport grant
+from engine.core.cells cimport grant
 from engine.core.keys cimport subject
+from engine.core.view cimport adm_view
+from engine.core.waiting cimport Waiter
 
 
 ctypedef struct stay:
@@ -31,6 +33,7 @@ cdef class Policy:
     cdef Permit constant(self)
     cdef Permit granted(self, const stay *inside, const verdict *given)
     cdef Refusal refused(self, const verdict *given)
+    cdef PolicyWaiter waiter(self, max_wait, cost, key, priority, attempt, deadline, revocable)
     cdef Permit enter_block(self)
     cdef Permit find_block(self)
     cdef bint leave_block(self, error) except 0
@@ -49,6 +52,18 @@ cdef class Refusal:
     cdef uint32_t _reason
     cdef uint32_t _rule
     cdef int64_t wait_ns
+
+
+cdef class PolicyWaiter(Waiter):
+    cdef Policy policy
+    cdef request asked
+    cdef int64_t deadline_ns    # what the caller had left when it began; zero: as much as it takes
+    cdef stay inside
+    cdef verdict given
+
+    cdef bint settle(self) noexcept
+    cdef void look_at(self, const adm_view *view) noexcept nogil
+    cdef int64_t bounded_ns(self, int64_t patient_ns) noexcept nogil
 
 
 cdef outcome outcome_of(error)

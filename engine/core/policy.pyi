@@ -1,6 +1,6 @@
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from types import TracebackType
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
 
 from engine.core.arena import Arena
 
@@ -53,6 +53,26 @@ class Policy:
     def remaining_of(self, key: str | bytes | None) -> int | None: ...
     def try_acquire(
         self,
+        cost: int = 1,
+        key: str | bytes | None = None,
+        priority: int = ...,
+        attempt: int = 1,
+        deadline: float | None = None,
+        revocable: bool = False,
+    ) -> Permit | Refusal: ...
+    def acquire(
+        self,
+        max_wait: float | None = None,
+        cost: int = 1,
+        key: str | bytes | None = None,
+        priority: int = ...,
+        attempt: int = 1,
+        deadline: float | None = None,
+        revocable: bool = False,
+    ) -> Coroutine[Any, Any, Permit | Refusal]: ...
+    def acquire_sync(
+        self,
+        max_wait: float | None = None,
         cost: int = 1,
         key: str | bytes | None = None,
         priority: int = ...,

@@ -11,22 +11,27 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from engine.core.admit cimport (
-    PRIORITY_CRITICAL, PRIORITY_SHEDDABLE, count_outcome, count_verdict, judge_and_sweep, plain, refuse, request, verdict,
+    PRIORITY_CRITICAL, PRIORITY_SHEDDABLE, count_outcome, count_verdict, judge_again, judge_and_sweep, longest_patience_ns,
+    patience_ns, plain, refuse, request, verdict,
 )
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, outcome
 from engine.core.bulkhead cimport bulkhead_settle_in_time
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_RATE_LIMIT, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK, ADM_UNKNOWN_POLICY,
+    ADM_BULKHEAD_FULL, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK,
+    ADM_RULE_BULKHEAD, ADM_UNKNOWN_POLICY,
 )
 from engine.core.keys cimport subject, subject_read
 from engine.core.limiter cimport limiter_adjust, limiter_remaining
 from engine.core.permit cimport permit_generation
 from engine.core.view cimport adm_view, rate_of, view_of
+from engine.core.waiting cimport Waiter, hand_on, ring, wait_ns_of
 from engine.core.whole cimport whole
 
 from engine.core.admit import NORMAL, REASONS, RULES
+
+cdef object _normal = NORMAL
 
 cdef extern from "interpreter.h":
     ctypedef object (*adm_plain_call)(object self)
@@ -169,6 +174,22 @@ cdef Done _done(value):
     return done
 
 
+cdef inline void _stay(stay *inside, uint32_t owner, const adm_view *view, const verdict *given, const request *asked,
+                       int64_t now_ns) noexcept nogil:
+    """What an admitted call holds."""
+    inside.owner = owner if view.params.rules & ADM_IS_REPORTED else 0
+    inside.start_ns = now_ns
+    inside.who = asked.who
+    inside.tokens = given.tokens
+    inside.permit.word = given.permit.word
+    inside.permit.cell = given.permit.cell
+    inside.permit.index = given.permit.index
+    inside.gate.admitted = given.gate.admitted
+    inside.gate.generation = given.gate.generation
+    inside.gate.cell = given.gate.cell
+    inside.gate.probe = given.gate.probe
+
+
 cdef class Policy:
     """A policy of an arena, by its directory row. `engine.Policy` adds how it is made and what it decorates."""
 
@@ -190,17 +211,7 @@ cdef class Policy:
         count_verdict(view, given)
         if given.reason != ADM_OK:
             return False
-        inside.owner = self.arena.owner if view.params.rules & ADM_IS_REPORTED else 0
-        inside.start_ns = now_ns
-        inside.who = asked.who
-        inside.tokens = given.tokens
-        inside.permit.word = given.permit.word
-        inside.permit.cell = given.permit.cell
-        inside.permit.index = given.permit.index
-        inside.gate.admitted = given.gate.admitted
-        inside.gate.generation = given.gate.generation
-        inside.gate.cell = given.gate.cell
-        inside.gate.probe = given.gate.probe
+        _stay(inside, self.arena.owner, view, given, asked, now_ns)
         return True
 
     cdef bint leave(self, stay *inside, outcome how):
@@ -217,6 +228,8 @@ cdef class Policy:
         view = view_of(self.arena, self.row)    # the rules may have changed since
         if view == NULL:
             return False
+        if inside.permit.word and ring(&view.waiters):
+            hand_on(self.arena, self.row)
         if inside.gate.admitted and view.params.rules & ADM_HAS_BREAKER:
             valid &= breaker_leave(view, inside.gate.generation, inside.gate.cell, inside.gate.probe, how,
                                    now_ns - inside.start_ns, now_ns)
@@ -238,6 +251,8 @@ cdef class Policy:
         if view.params.rate_limit.keyed and inside.who.id == 0:     # it became keyed meanwhile
             return False
         limiter_adjust(view, &inside.who, clock_ns(&self.arena.time), inside.start_ns, wanted - <int64_t>inside.tokens)
+        if wanted < <int64_t>inside.tokens and ring(&view.waiters):
+            hand_on(self.arena, self.row)
         inside.tokens = <uint32_t>wanted
         return True
 
@@ -249,6 +264,32 @@ cdef class Policy:
         if self.enter(&asked, &inside, &given):
             return self.granted(&inside, &given)
         return self.refused(&given)
+
+    def acquire(self, max_wait=None, cost=1, key=None, priority=NORMAL, attempt=1, deadline=None, revocable=False):
+        """The verdict, waited for where a rule allows it: an awaitable of a Permit or a Refusal, asked for as by `try_acquire`.
+
+        It waits in the running event loop for at most `max_wait` seconds, or as the rule that refuses says, and never past `deadline`:
+        for a permit of a bulkhead that has a queue, for tokens of a rate limit. Refused at once are what no waiting mends, a wait for
+        tokens that would be too long, and one for whom the queue has no place. Who waits already in this process comes
+        first. Raises what `try_acquire` does, and ValueError for a `max_wait` below 0 or over a day.
+        """
+        return self.waiter(max_wait, cost, key, priority, attempt, deadline, revocable)
+
+    def acquire_sync(self, max_wait=None, cost=1, key=None, priority=NORMAL, attempt=1, deadline=None, revocable=False):
+        """The same in this thread. Raises RuntimeError where it would have to wait and an event loop runs in the thread."""
+        return self.waiter(max_wait, cost, key, priority, attempt, deadline, revocable).wait_here()
+
+    cdef PolicyWaiter waiter(self, max_wait, cost, key, priority, attempt, deadline, revocable):
+        cdef PolicyWaiter waiter = PolicyWaiter.__new__(PolicyWaiter)
+        waiter.asked_ns = wait_ns_of(max_wait)
+        waiter.asked = plain()
+        if not (cost is 1 and key is None and priority is _normal and attempt is 1 and deadline is None and revocable is False):
+            _read(self.arena, cost, key, priority, attempt, deadline, revocable, &waiter.asked)
+        waiter.deadline_ns = waiter.asked.deadline_ns
+        waiter.arena = self.arena
+        waiter.row = self.row
+        waiter.policy = self
+        return waiter
 
     cdef Permit granted(self, const stay *inside, const verdict *given):
         cdef Permit permit
@@ -362,6 +403,81 @@ cdef class Policy:
         """Version of the published parameters; 0 while out of service."""
         cdef adm_view *view = view_of(self.arena, self.row)
         return view.published >> 40 if view != NULL and view.params.rules else 0
+
+
+@cython.final
+@cython.no_gc_clear     # what was admitted and never handed out is given back, for which it needs its policy
+cdef class PolicyWaiter(Waiter):
+    """One who wants to be admitted by a policy. Its refusals are counted once, when they are final."""
+
+    cdef bint ask(self, bint again) except -1:
+        cdef adm_view *view = view_of(self.arena, self.row)
+        cdef int64_t now_ns = clock_ns(&self.arena.time)
+        cdef int64_t patient_ns
+        if view == NULL or not view.params.rules:
+            refuse(&self.given, ADM_UNKNOWN_POLICY, ADM_NO_RULE, 0)
+            return True
+        self.look_at(view)
+        if self.deadline_ns > 0:
+            self.asked.deadline_ns = self.deadline_ns - (now_ns - self.since_ns) or -1
+        if again:
+            judge_again(self.arena, view, self.arena.owner, now_ns, &self.asked, &self.given)
+        else:
+            judge_and_sweep(self.arena, view, self.arena.owner, now_ns, &self.asked, &self.given)
+        if self.given.reason == ADM_OK:
+            _stay(&self.inside, self.arena.owner, view, &self.given, &self.asked, now_ns)
+            return self.settle()
+        patient_ns = self.bounded_ns(patience_ns(view, &self.given, self.asked_ns))
+        self.until_ns = self.since_ns + patient_ns
+        self.again_ns = now_ns + self.given.wait_ns if self.given.wait_ns else 0
+        self.reason, self.rule, self.wait_ns = self.given.reason, self.given.rule, self.given.wait_ns
+        if patient_ns == 0 or now_ns >= self.until_ns or self.again_ns > self.until_ns:
+            return self.settle()
+        return False
+
+    cdef void look_at(self, const adm_view *view) noexcept nogil:
+        """In whose line it stands."""
+        self.subject = self.asked.who.id if view.params.rules & ADM_HAS_RATE_LIMIT and view.params.rate_limit.keyed else 0
+
+    cdef int64_t bounded_ns(self, int64_t patient_ns) noexcept nogil:
+        return min(patient_ns, max(self.deadline_ns, 0)) if self.deadline_ns else patient_ns
+
+    cdef bint settle(self) noexcept:
+        cdef adm_view *view = <adm_view *>self.arena.views[self.row]
+        if view != NULL:
+            count_verdict(view, &self.given)
+        return True
+
+    cdef int64_t patience_ns(self) except -1:
+        cdef adm_view *view = view_of(self.arena, self.row)
+        if view == NULL or not view.params.rules:
+            return 0
+        self.look_at(view)
+        return self.bounded_ns(longest_patience_ns(view, self.asked_ns))
+
+    cdef bint take_place(self) except -1:
+        cdef adm_view *view = view_of(self.arena, self.row)
+        if view == NULL or not view.params.rules & ADM_HAS_BULKHEAD or view.params.bulkhead.queue == 0:
+            return True
+        if self.hold_place(&view.places, view.params.bulkhead.queue, self.patience_ns()):
+            return True
+        self.turn_away(ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
+        return False
+
+    cdef void turn_away(self, uint32_t reason, uint32_t rule, int64_t wait_ns) noexcept:
+        refuse(&self.given, reason, rule, wait_ns)
+        self.settle()
+
+    cdef object answer(self):
+        if self.given.reason != ADM_OK:
+            return self.policy.refused(&self.given)
+        permit = self.policy.granted(&self.inside, &self.given)
+        self.inside.owner = 0
+        return permit
+
+    def __dealloc__(self):
+        if self.inside.owner:
+            self.policy.leave(&self.inside, IGNORED)
 
 
 cdef bint _read(Arena arena, cost, key, priority, attempt, deadline, revocable, request *asked) except -1:

@@ -22,8 +22,8 @@ from engine.core.admit cimport count_outcome, request, verdict
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_publish, adm_word
 from engine.core.breaker cimport breaker_leave, breaker_probe_held
-from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, grant, take_cell
-from engine.core.cells cimport cells
+from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle
+from engine.core.cells cimport cells, grant, take_cell
 from engine.core.layout cimport (
     ADM_FREE, ADM_HAS_BREAKER, ADM_HAS_RATE_LIMIT, ADM_HELD, ADM_REMOTE_MAX, ADM_REMOTE_OWNER, ADM_ROWS_MAX, adm_remote,
 )
@@ -32,6 +32,7 @@ from engine.core.limiter cimport limiter_adjust
 from engine.core.permit cimport permit_expired, permit_expiry, permit_generation, permit_pack, permit_status, permit_with_status
 from engine.core.token cimport token
 from engine.core.view cimport adm_view, rate_of, view_of
+from engine.core.waiting cimport ring
 
 cdef uint64_t EXPIRY = 0xFFFFFFFF
 
@@ -149,6 +150,7 @@ cdef result remote_settle(Arena arena, const token *name, const report *said, in
     valid = valid and _leave_breaker(view, made, probe, said, now_ns)
     if valid:
         _settle_cost(view, &who, name.since_ns, <int64_t>tokens, said, now_ns)
+    ring(&view.waiters)
     count_outcome(view, valid, said.how, said.duration_ns)
     return SETTLED if valid else VOID
 

@@ -21,6 +21,7 @@ from engine.core.layout cimport (
     ADM_FAILED, ADM_FREE, ADM_HELD, ADM_REPAIRED, ADM_OWNERS_MAX, ADM_ROWS_MAX, adm_cells, adm_owner, adm_params,
 )
 from engine.core.permit cimport permit_owner, permit_status, permit_with_status
+from engine.core.waiting cimport bell, bell_of, ring
 
 cdef uint64_t SWEEP_EVERY_MS = 250
 cdef int64_t NEVER = -1
@@ -47,12 +48,19 @@ cdef int64_t _give_back(Arena arena, uint32_t owner):
     cdef adm_params params
     cdef uint64_t published
     cdef int64_t found = 0
+    cdef int64_t freed
     cdef uint32_t index
+    cdef bell waiters
     for index in range(ADM_ROWS_MAX):
         if not read_params(arena, arena.row(index), &published, &params):
             continue
-        found += _settle(arena, &params.bulkhead.cells, owner, ADM_FREE)
-        found += _settle(arena, &params.breaker.probe_cells, owner, ADM_FAILED)
+        _settle(arena, &params.bulkhead.queue_cells, owner, ADM_FREE)
+        freed = _settle(arena, &params.bulkhead.cells, owner, ADM_FREE)
+        freed += _settle(arena, &params.breaker.probe_cells, owner, ADM_FAILED)
+        if freed:
+            waiters = bell_of(arena, index)
+            ring(&waiters)
+        found += freed
     return found
 
 

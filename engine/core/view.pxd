@@ -7,6 +7,7 @@ from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
 from engine.core.layout cimport adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row
+from engine.core.waiting cimport bell
 
 
 ctypedef struct adm_view:
@@ -14,6 +15,7 @@ ctypedef struct adm_view:
     uint64_t published      # the word of the directory row this view was made from
     adm_row *row
     journal book            # the arena's
+    bell waiters            # of the row
     uint32_t index          # of the row
     adm_meter *meter        # this process's
     adm_histogram *took     # this process's; NULL: there was no room
@@ -26,6 +28,7 @@ ctypedef struct adm_view:
     adm_word *buckets       # of the breaker, by time
     const uint64_t *secret  # of the arena, for the jitter
     cells permits
+    cells places            # of those who wait for the bulkhead
     cells probes
     adm_word hint           # where this process looks first for a free permit
     adm_params params

@@ -20,6 +20,7 @@ from engine.core.layout cimport (
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_histogram, meter_of
 from engine.core.repair cimport attach
+from engine.core.waiting cimport bell_of
 
 
 cdef void _point(Arena arena, adm_view *view) noexcept nogil:
@@ -32,6 +33,7 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.overrides = <adm_override *>&view[1]
     if params.rules & ADM_HAS_BULKHEAD:
         view.permits = cells_of(arena.base, &params.bulkhead.cells)
+        view.places = cells_of(arena.base, &params.bulkhead.queue_cells)
         adm_note(&view.hint, (arena.owner - 1) * 8 % params.bulkhead.limit)
     if params.rules & ADM_HAS_BREAKER:
         view.breaker = <adm_breaker *>(arena.base + params.breaker.slot)
@@ -78,6 +80,7 @@ cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
         view.published = published
         view.row = arena.row(index)
         view.book = journal_of(arena)
+        view.waiters = bell_of(arena, index)
         view.index = index
         view.params = params
         view.meter = meter_of(arena, view.row, _has_outcomes(&params))

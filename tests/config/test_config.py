@@ -117,7 +117,8 @@ def test_default_is_blamed_once_when_several_policies_inherit_a_conflict() -> No
 
 def test_nearest_key_is_not_offered_when_it_is_written_already() -> None:
     assert complaints_of('[policies."a/b".bulkhead]\nlimit = 1\nlimits = 2\nhold = "1s"') == [
-        'f: policies."a/b".bulkhead.limits = 2: unknown key; known are limit, mode or hold'
+        'f: policies."a/b".bulkhead.limits = 2: unknown key; '
+        "known are limit, mode, hold, queue or max_wait"
     ]
 
 

@@ -4,6 +4,7 @@ A case is a function of a `World` that prepares what the operation needs and ret
 `@case(state)` names the state of the circuit before it. A later pattern adds its cases here.
 """
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ PROBES = 3
 BURST = 20
 OPEN_FOR_S = 1.0
 RAMP_S = 4.0
+WAIT_S = 0.5
 PROBE_S = 5.0
 CIRCUIT = rules.Breaker(
     window=20,
@@ -40,6 +42,7 @@ TIMED_CIRCUIT = rules.Breaker(
 RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
 ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
+QUEUE = "queue"
 POLICIES = {
     ALL: RULES,
     GATE: (CIRCUIT,),
@@ -47,6 +50,7 @@ POLICIES = {
     RATE: (RULES[2],),
     TIMED: (TIMED_CIRCUIT,),
     RUN: (RUN_CIRCUIT,),
+    QUEUE: (rules.Bulkhead(1, queue=2),),
 }
 
 Operation = Callable[[], Any]
@@ -335,6 +339,38 @@ def recut_a_window_by_time(world: World) -> Operation:
     world.kept[0].failure()
     longer = rules.Breaker(window="1min", min_calls=2, open_for=OPEN_FOR_S, probes=1)
     return lambda: world.eng.bind(spec(TIMED, longer))
+
+
+# ---- waiting ----
+
+
+def while_waiting(world: World, happens: Operation) -> Operation:
+    """Wait for the one permit, while something happens a few milliseconds later."""
+    world.take(QUEUE)
+    handle = world.eng.policy(QUEUE)
+
+    def wait() -> None:
+        signal.signal(signal.SIGALRM, lambda *_: happens())
+        signal.setitimer(signal.ITIMER_REAL, 0.003)
+        handle.acquire_sync(WAIT_S)
+
+    return wait
+
+
+@case()
+def wait_in_vain(world: World) -> Operation:
+    return while_waiting(world, lambda: world.clock.advance(WAIT_S))
+
+
+@case()
+def wait_and_be_admitted(world: World) -> Operation:
+    return while_waiting(world, lambda: world.kept[0].success())
+
+
+@case()
+def give_back_what_is_waited_for_no_more(world: World) -> Operation:
+    while_waiting(world, lambda: world.clock.advance(WAIT_S))()
+    return world.kept[0].success
 
 
 # ---- primitives ----

@@ -176,6 +176,7 @@ class Sweep:
         eng = self.reopen(before["clock"])
         eng.repair()
         assert eng.snapshot().arena.owners == 2, "a dead owner is taken for a live one"
+        self.check_queues(eng)
         self.check_figures(before["figures"], self.figures(eng)["figures"])
         self.check_causes(eng)
         self.clock.advance(PAST_EVERY_EXPIRY_S)
@@ -190,6 +191,11 @@ class Sweep:
         with engine.Engine(other, clock=self.clock, arena_size=ARENA_BYTES) as made:
             assert engine.Policy("any", cases.rules.Bulkhead(1), engine=made).try_acquire()
         os.unlink(other)
+
+    def check_queues(self, eng: engine.Engine) -> None:
+        for policy in eng.snapshot().policies:
+            waiting = policy.bulkhead.waiting if policy.bulkhead else 0
+            assert waiting == 0, f"{policy.name}: {waiting} places in the queue are nobody's"
 
     def check_figures(self, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         for name, figures in (before or {}).items():

@@ -3,6 +3,7 @@
 A worker says JSON lines on standard output and is told lines on standard input.
 """
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -128,6 +129,85 @@ def hold(arena: str, name: str, count: str) -> None:
     say(sum(map(bool, permits)))
     if told() == "report":
         say(sum(permit.success() for permit in permits if permit))
+
+
+# ---- waiting ----
+
+
+def wait(arena: str, name: str, max_wait: str, form: str) -> None:
+    """Wait for a permit whenever told to, as a thread or a task; say how it ended, and when."""
+    pool = engine.Engine(arena).policy(name)
+    say("ready")
+    while told():
+        if form == "thread":
+            permit = pool.acquire_sync(float(max_wait))
+        else:
+            permit = asyncio.run(acquire(pool, float(max_wait)))
+        say([bool(permit), time.monotonic()])
+        if permit:
+            permit.success()
+
+
+async def acquire(pool: Policy, max_wait: float) -> Any:
+    return await pool.acquire(max_wait)
+
+
+def contend(arena: str, board: str, seat: str, threads: str, times: str) -> None:
+    """Threads that wait for permits; each permit names its cell, which has one holder at a time."""
+    pool = engine.Engine(arena).policy("pool/three")
+    counts = [0, 0]
+
+    def take(number: int) -> None:
+        for _ in range(int(times)):
+            permit = pool.acquire_sync(60.0)
+            if not permit:
+                continue
+            cell, _ = permit.place
+            counts[0] += words[cell] != 0
+            words[cell] = number
+            time.sleep(0)
+            counts[0] += words[cell] != number
+            words[cell] = 0
+            permit.success()
+            counts[1] += 1
+
+    with shared_words(board) as words:
+        say("ready")
+        told()
+        begun = [
+            threading.Thread(target=take, args=(1 + int(seat) * 100 + number,))
+            for number in range(int(threads))
+        ]
+        for thread in begun:
+            thread.start()
+        for thread in begun:
+            thread.join()
+    say({"overlaps": counts[0], "admitted": counts[1]})
+
+
+def fork_while_waiting(arena: str) -> None:
+    """A child forked beside a thread that waits has no line, waits by itself and is admitted."""
+    eng = engine.Engine(arena)
+    pool = engine.Policy("pool/fork", rules.Bulkhead(1, queue=4), engine=eng)
+    permits = [pool.try_acquire()]
+    waiting = threading.Thread(target=lambda: permits.append(pool.acquire_sync(60.0)))
+    waiting.start()
+    while eng.snapshot().policies[0].bulkhead.waiting == 0:
+        time.sleep(0.001)
+
+    def ask() -> Any:
+        return [bool(pool.acquire_sync(0.05)), bool(asyncio.run(acquire(pool, 0.05)))]
+
+    def ask_later() -> Any:
+        permit = pool.acquire_sync(60.0)
+        return [bool(permit), permit.success()]
+
+    refused = in_child(ask)
+    queued = eng.snapshot().policies[0].bulkhead.waiting
+    permits[0].success()
+    waiting.join()
+    settled = permits[1].success()
+    say({"refused": refused, "queued": queued, "settled": settled, "later": in_child(ask_later)})
 
 
 # ---- counters and rates ----

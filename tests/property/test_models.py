@@ -124,7 +124,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.policy = Policy("model/checked", *chosen, engine=self.engine)
         self.model = PolicyModel(
             BreakerModel(*breaker.core()) if breaker else None,
-            BulkheadModel(*bulkhead.core()) if bulkhead else None,
+            BulkheadModel(*bulkhead.core()[:2]) if bulkhead else None,
             rate_model(*rate.core()) if rate else None,
         )
         self.out: list[tuple[Any, Admission]] = []

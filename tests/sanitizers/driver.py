@@ -18,7 +18,7 @@ def rules_of(turn: int) -> tuple[rules.Rule, ...]:
         rules.Breaker(
             window=50, min_calls=4, open_for=0.01, open_backoff=1, probes=3, probe_timeout=0.05
         ),
-        rules.Bulkhead(3 + turn % 40),
+        rules.Bulkhead(3 + turn % 40, queue=1 + turn % 20),
         rules.RateLimit("1000000/s", burst=1_003 + turn % 40),
     )
 

@@ -10,7 +10,8 @@ from engine.core.admit cimport count_outcome, count_verdict, hand_back, judge, p
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_load
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_enter, breaker_leave, outcome, pass_
-from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_take, grant
+from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle, bulkhead_take
+from engine.core.cells cimport grant, settle_cell, take_cell
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find, read_params
 from engine.core.keys cimport subject
@@ -18,6 +19,7 @@ from engine.core.layout cimport ADM_COUNTERS, ADM_OK, adm_params
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport durations, meter_sum
 from engine.core.view cimport adm_view, view_of
+from engine.core.waiting cimport announce, ring
 from engine.core.window cimport window_append, window_tally
 
 cdef int64_t MS = 1000000
@@ -44,6 +46,10 @@ cdef uint64_t _patterns(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t
         bulkhead_settle(permit.cell, permit.word)
     if breaker_enter(view, owner, now_ns, 0, &gate):
         breaker_leave(view, gate.generation, gate.cell, gate.probe, how, MS, now_ns)
+    if take_cell(&view.places, view.params.bulkhead.queue, 0, owner, now_ns, MS, &permit):
+        announce(&view.waiters, now_ns)
+        settle_cell(permit.cell, permit.word)
+        ring(&view.waiters)
     window_append(&view.breaker.cursor, view.window, view.params.breaker.chunks, gate.generation, how == FAILURE, False)
     window_tally(&view.breaker.cursor, view.window, view.params.breaker.chunks, gate.generation, 50)
     return taken

@@ -21,7 +21,7 @@ WRONG = {
     "a report on an unchecked verdict": ("pay.try_acquire().success()", "union-attr"),
     "a rule that is none": ('engine.Policy("a/b", 5)', "arg-type"),
     "a cost that is no number": ('pay.try_acquire("1")', "arg-type"),
-    "an unknown parameter of a rule": ("rules.Bulkhead(1, queue=2)", "call-arg"),
+    "an unknown parameter of a rule": ("rules.Bulkhead(1, queues=2)", "call-arg"),
     "a name that is not there": ("engine.Shredder()", "attr-defined"),
 }
 

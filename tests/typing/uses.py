@@ -42,6 +42,8 @@ async def awaited_forms_keep_their_types() -> None:
     assert_type(await pay.call(charge_later, 1), float)
     async with pay as permit:
         assert_type(permit, Permit)
+    assert_type(await pay.acquire(0.2, key="tenant"), Permit | Refusal)
+    assert_type(await engine.Bulkhead(1, queue=8, engine=eng).acquire(), bool)
 
 
 def verdict_is_narrowed_by_its_truth() -> None:
@@ -55,6 +57,7 @@ def verdict_is_narrowed_by_its_truth() -> None:
         assert_type(verdict.retry_after, float)
     assert_type(verdict.reason, str)
     assert_type(verdict.remaining, int | None)
+    assert_type(pay.acquire_sync(max_wait=0.2, cost=2), Permit | Refusal)
 
 
 def operators_say_how_long() -> None:

@@ -31,8 +31,8 @@ def test_defaults_are_those_of_the_design() -> None:
         *(30 * 10**9, 300 * 10**9, 2_000, 100),
         *(5, 800_000, 30 * 10**9, 0),
     )
-    assert Bulkhead(32).core() == (32, 0)
-    assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536)
+    assert Bulkhead(32).core() == (32, 0, 0, 0)
+    assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536, 0)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,9 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
         (Breaker, "probe_timeout", 0.01, 3_600, [0.0099, 3_601, "61min"]),
         (Bulkhead, "limit", 1, 65_536, [0, 65_537, 10**400]),
         (Bulkhead, "hold", 0.05, 86_400, [0.049, "49ms", 86_401]),
+        (Bulkhead, "queue", 0, 65_536, [-1, 65_537]),
+        (Bulkhead, "max_wait", 0.001, 3_600, [0, "0ms", 3_601, float("nan")]),
+        (RateLimit, "max_wait", 0.001, 3_600, [0, "61min", 3_601]),
         (RateLimit, "rate", "1/day", "10000000/s", ["0/s", "10000001/s", "864000000001/day"]),
         (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
     ],
@@ -98,6 +101,8 @@ def test_parameter_is_accepted_only_inside_its_range(
         "rate_limit": {"rate": "100/s"},
     }
     usual = required[rule.kind]
+    if (rule, parameter) == (Bulkhead, "max_wait"):
+        usual |= {"queue": 1}
     for value in (low, high):
         assert getattr(rule(**usual | {parameter: value}), parameter) == value
     for value in beyond:
@@ -239,8 +244,8 @@ def test_spec_is_in_order_of_judgement_when_given_in_another() -> None:
     assert spec == PolicySpec("a/b", (Breaker(), Bulkhead(1), RateLimit("1/s")))
     assert list(spec.core().items()) == [
         ("breaker", Breaker().core()),
-        ("bulkhead", (1, 0)),
-        ("rate_limit", (10**9, 1, 0, 10**9, 0, 65_536)),
+        ("bulkhead", (1, 0, 0, 0)),
+        ("rate_limit", (10**9, 1, 0, 10**9, 0, 65_536, 0)),
     ]
 
 
@@ -291,7 +296,14 @@ def test_rate_limit_is_refused_when_its_algorithm_cannot_count_so(
         RateLimit(**parameters)
 
 
+def test_time_to_wait_needs_a_place_to_wait_in() -> None:
+    assert Bulkhead(8, queue=2, max_wait="200ms").core() == (8, 0, 2, 200_000_000)
+    assert RateLimit("1/s", max_wait=0.25).core()[-1] == 250_000_000
+    with pytest.raises(ValueError, match=r"max_wait \(0\.2 s\) needs a queue of at least 1"):
+        Bulkhead(8, max_wait=0.2)
+
+
 def test_window_admits_its_rate_at_once() -> None:
     limit = RateLimit("500/month", algorithm="fixed_window", key="tenant", overflow="shared")
-    assert limit.core()[1:] == (500, 2, 28 * 86_400 * 10**9, 2, 65_536)
+    assert limit.core()[1:] == (500, 2, 28 * 86_400 * 10**9, 2, 65_536, 0)
     assert RateLimit("90/min", algorithm="sliding_window").core()[1] == 90
