@@ -28,4 +28,4 @@ def test_rules_of_one_version_are_seen_together_and_take_no_more_room(
     after = engine.snapshot().arena
     assert len(versions) > VERSIONS, "too few changes to prove it"
     assert after.config_version - before.config_version > VERSIONS
-    assert after.heap_used - before.heap_used < 5_000, "more than this process's meter"
+    assert after.heap_used - before.heap_used < 20_000, "more than this process counts in"
