@@ -25,6 +25,7 @@ MODULES = [
     "limiter",
     "breaker",
     "bulkhead",
+    "budget",
     "admit",
     "remote",
     "policy",

@@ -20,7 +20,7 @@ from engine.errors import (
     UnknownPolicy,
 )
 from engine.policy import Policy
-from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter
+from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter, RetryBudget
 from engine.runtime import Engine, Snapshot, default
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "RateLimited",
     "Refusal",
     "Refused",
+    "RetryBudget",
     "RetryBudgetExhausted",
     "Shed",
     "Snapshot",

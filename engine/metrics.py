@@ -127,6 +127,9 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
     tokens = GaugeMetricFamily(
         "admittance_tokens_remaining", "Tokens left in the rate limit now.", labels=POLICY
     )
+    retries = GaugeMetricFamily(
+        "admittance_retries_remaining", "Retries left in the retry budget now.", labels=POLICY
+    )
     for policy in policies:
         labels = split_name(policy.name)
         if policy.breaker:
@@ -136,7 +139,9 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
             limits.add_metric(labels, policy.bulkhead.limit)
         if policy.rate_limit:
             tokens.add_metric(labels, policy.rate_limit.remaining)
-    return iter((circuits, in_use, limits, tokens))
+        if policy.retry_budget:
+            retries.add_metric(labels, policy.retry_budget.remaining)
+    return iter((circuits, in_use, limits, tokens, retries))
 
 
 def _arena(arena: ArenaSnapshot) -> Iterator[Metric]:

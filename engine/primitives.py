@@ -7,9 +7,10 @@ name may be left out. Raises ValueError for a wrong parameter and for a missing 
 
 from typing import Any
 
-from engine.core import breaker, bulkhead, counter, limiter
+from engine.core import breaker, budget, bulkhead, counter, limiter
 from engine.rules import Breaker, RateLimit
 from engine.rules import Bulkhead as BulkheadRule
+from engine.rules import RetryBudget as RetryBudgetRule
 from engine.runtime import Engine, default
 
 
@@ -64,6 +65,26 @@ class Bulkhead(bulkhead.Bulkhead):
         return super().__new__(
             cls, engine.arena, engine.bind_rule(BulkheadRule(limit, hold=hold), name)
         )
+
+
+class RetryBudget(budget.RetryBudget):
+    """A retry budget: `deposit()` for each call, `try_acquire()` before each retry of one."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        ratio: float | None = None,
+        *,
+        engine: Engine | None = None,
+        name: str | None = None,
+        **parameters: Any,
+    ) -> "RetryBudget":
+        engine = engine or default()
+        if ratio is not None:
+            parameters["ratio"] = ratio
+        rule = RetryBudgetRule(**parameters)
+        return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
 
 
 class Counter(counter.Counter):

@@ -321,6 +321,37 @@ class Bulkhead(_Limit, frozen=True, kw_only=True):
         return self.limit, 0 if self.hold is None else _ns(self.hold)
 
 
+class RetryBudget(Rule, frozen=True, kw_only=True):
+    """Admits retries up to a share of `ratio` of the first attempts, and `min_rate` beside it.
+
+    What is not used adds up to `burst` retries; a new budget holds what `min_rate` brings in a
+    second, and at least one. Calls say by `attempt` which of both they are.
+    """
+
+    kind: ClassVar[str] = "retry_budget"
+    related: ClassVar[tuple[str, ...]] = ("burst", "min_rate")
+
+    ratio: Fraction = 0.2
+    min_rate: Rate = "3/s"
+    burst: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any]) -> str | None:
+        """Say so where the burst takes too long to refill."""
+        burst, rate = values["burst"], values["min_rate"]
+        most = _LONGEST_REFILL_NS // _interval_ns(rate)
+        if burst <= most:
+            return None
+        return f"burst ({burst}) must be at most {most} at a min_rate of {rate}: ten years fill it"
+
+    def core(self) -> tuple[int, ...]:
+        """Return interval_ns (rounded up), burst, deposit_ns (rounded down), opening balance."""
+        interval_ns = _interval_ns(self.min_rate)
+        count, unit_ns = _count_and_unit_ns(self.min_rate)
+        opening = min(self.burst, max(1, count * _SECOND_NS // unit_ns))
+        return interval_ns, self.burst, int(interval_ns * self.ratio), opening
+
+
 class _Rated(Rule, frozen=True):
     rate: Rate
 
@@ -400,7 +431,9 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 
 
 # In the order of judgement.
-KINDS: dict[str, type[Rule]] = {rule.kind: rule for rule in (Breaker, Bulkhead, RateLimit)}
+KINDS: dict[str, type[Rule]] = {
+    rule.kind: rule for rule in (Breaker, Bulkhead, RetryBudget, RateLimit)
+}
 
 
 class PolicySpec(Struct, frozen=True):

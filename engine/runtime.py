@@ -9,7 +9,7 @@ from types import TracebackType
 import msgspec
 
 from engine import config
-from engine.core import admit, binding, breaker, directory, journal, policy, repair, wire
+from engine.core import admit, binding, breaker, budget, directory, journal, policy, repair, wire
 from engine.core.arena import DEFAULT_SIZE, Arena
 from engine.core.clock import ManualClock
 from engine.latency import LatencySnapshot
@@ -54,6 +54,13 @@ class RateLimitSnapshot(msgspec.Struct, frozen=True):
     keys: int | None = None
 
 
+class RetryBudgetSnapshot(msgspec.Struct, frozen=True):
+    """A retry budget: retries that could be taken now, and the most that add up."""
+
+    remaining: int
+    limit: int
+
+
 class PolicySnapshot(msgspec.Struct, frozen=True):
     """A policy: counts of the whole host since the arena was made, and the state of its rules.
 
@@ -79,6 +86,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     breaker: BreakerSnapshot | None
     bulkhead: BulkheadSnapshot | None
     rate_limit: RateLimitSnapshot | None
+    retry_budget: RetryBudgetSnapshot | None
 
 
 class ArenaSnapshot(msgspec.Struct, frozen=True):
@@ -248,6 +256,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     counts = admit.counters(arena, row)
     tokens, permits = admit.levels(arena, row)
     circuit = breaker.snapshot(arena, row)
+    retries = budget.snapshot(arena, row)
     return PolicySnapshot(
         name=name,
         version=policy.Policy(arena, name, row).version,
@@ -263,6 +272,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         breaker=None if circuit is None else _breaker_snapshot(circuit),
         bulkhead=None if permits is None else BulkheadSnapshot(*permits),
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
+        retry_budget=None if retries is None else RetryBudgetSnapshot(*retries),
     )
 
 

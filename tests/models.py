@@ -141,6 +141,38 @@ def rate_model(
 
 
 @dataclass
+class BudgetModel:
+    """A retry budget: what was taken and put in, added up anew; amounts are times."""
+
+    interval: int
+    burst: int
+    deposit: int
+    opening: int
+    born: int
+    moves: list[tuple[int, int]] = field(default_factory=list)
+
+    def debt(self, now: int) -> int:
+        """The time until the balance is full again."""
+        debt, last = (self.burst - self.opening) * self.interval, self.born
+        for when, amount in (*self.moves, (now, 0)):
+            debt, last = max(0, max(0, debt - (when - last)) + amount), when
+        return debt
+
+    def remaining(self, now: int) -> int:
+        return (self.burst * self.interval - self.debt(now)) // self.interval
+
+    def take(self, now: int) -> int:
+        """Take a retry if there is one; how long to wait if not."""
+        wait = self.debt(now) + self.interval - self.burst * self.interval
+        if wait <= 0:
+            self.moves.append((now, self.interval))
+        return max(0, wait)
+
+    def give(self, now: int) -> None:
+        self.moves.append((now, -self.deposit))
+
+
+@dataclass
 class BulkheadModel:
     """A list of permits."""
 
@@ -364,13 +396,14 @@ class Admission:
 
 @dataclass
 class PolicyModel:
-    """Breaker, bulkhead, rate limit, asked in this order; a refusal leaves all as they were."""
+    """All rules, asked in the order below; a refusal leaves them as they were."""
 
     breaker: BreakerModel | None = None
     bulkhead: BulkheadModel | None = None
+    budget: BudgetModel | None = None
     rate: RateModel | SlidingModel | FixedModel | None = None
 
-    def acquire(self, now: int, cost: int) -> Admission | tuple[str, int]:
+    def acquire(self, now: int, cost: int, attempt: int = 1) -> Admission | tuple[str, int]:
         """An admission, or the reason and the wait of a refusal."""
         if cost < 1 or (self.rate and cost > self.rate.burst):
             return "invalid", 0
@@ -384,9 +417,16 @@ class PolicyModel:
             if lease is None:
                 self._hand_back(gate, None, now)
                 return "bulkhead_full", 0
+        if self.budget and attempt > 1 and (wait := self.budget.take(now)):
+            self._hand_back(gate, lease, now)
+            return "retry_budget", wait
         if self.rate and (wait := self.rate.take(now, cost)):
             self._hand_back(gate, lease, now)
+            if self.budget and attempt > 1:
+                self.budget.moves.pop()
             return "rate_limited", wait
+        if self.budget and attempt == 1:
+            self.budget.give(now)
         return Admission(now, gate, lease)
 
     def _hand_back(self, gate: Pass | None, lease: Lease | None, now: int) -> None:

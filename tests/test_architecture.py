@@ -20,7 +20,7 @@ ORDER = [
     {"binding"},
     {"repair", "meter"},
     {"view"},
-    {"counter", "limiter", "breaker", "bulkhead"},
+    {"counter", "limiter", "breaker", "bulkhead", "budget"},
     {"admit"},
     {"remote"},
     {"wire", "policy"},

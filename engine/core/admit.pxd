@@ -26,6 +26,7 @@ ctypedef struct verdict:
     uint32_t rule           # adm_rule that refused
     uint32_t would_refuse   # adm_reason of the first shadow rule that would have
     uint32_t tokens         # taken from the rate limit
+    int64_t budget_ns       # taken from the balance of the retry budget; less than zero: put in
     int64_t wait_ns         # refused: how long until it is worth asking again
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker

@@ -1,6 +1,6 @@
 """The fused path: one call judges every rule of a policy, one call reports how the work ended.
 
-Order: breaker, bulkhead, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
+Order: breaker, bulkhead, retry budget, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
 later rule refuses, so a refusal consumes nothing. One clock read an admission, one a report.
 
 A rule in the shadow judges and counts as if it were in force, and takes its permits and tokens where it has them; where it would
@@ -12,14 +12,15 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_count, adm_note, adm_peek
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_enter, breaker_leave, breaker_would_refuse, outcome
+from engine.core.budget cimport budget_give, budget_take, budget_take_back
 from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_take
 from engine.core.clock cimport clock_ns
 from engine.core.histogram cimport histogram_record
 from engine.core.layout cimport (
     ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DURATION_NS, ADM_FAILURE, ADM_HAS_BREAKER,
-    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK,
-    ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_SUCCESS,
-    ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
+    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE,
+    ADM_OK, ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD,
+    ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_SUCCESS, ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
@@ -57,6 +58,16 @@ cdef bint _bulkhead_admits(adm_view *view, uint32_t owner, int64_t now_ns, const
     return room or _excused(view, given, ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
 
 
+cdef bint _retry_budget_admits(adm_view *view, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
+    cdef int64_t wait_ns
+    if asked.attempt <= 1:
+        return True
+    wait_ns = budget_take(view.balance, &view.params.retry_budget, now_ns, keep)
+    if wait_ns == 0 and keep:
+        given.budget_ns = view.params.retry_budget.interval_ns
+    return wait_ns == 0 or _excused(view, given, ADM_RETRY_BUDGET, ADM_RULE_RETRY_BUDGET, wait_ns)
+
+
 cdef inline bint _can_be_asked(const adm_view *view, const request *asked) noexcept nogil:
     """Whether the rate limit could ever give so many tokens, and knows whose."""
     return asked.cost <= rate_of(view, asked.who.id).burst and (view.params.rate_limit.keyed == 0 or asked.who.id != 0)
@@ -82,36 +93,49 @@ cdef bint _excused(adm_view *view, verdict *given, uint32_t reason, uint32_t rul
     return False
 
 
+cdef bint _all_admit(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
+                     verdict *given) noexcept nogil:
+    """Ask one rule after another, up to the first that refuses."""
+    cdef uint32_t rules = view.params.rules
+    if (rules & ADM_HAS_RATE_LIMIT and not _can_be_asked(view, asked)
+            and not _excused(view, given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)):
+        return False
+    if rules & ADM_HAS_BREAKER and not _breaker_admits(view, owner, now_ns, asked, keep, given):
+        return False
+    if rules & ADM_HAS_BULKHEAD and not _bulkhead_admits(view, owner, now_ns, asked, keep, given):
+        return False
+    if rules & ADM_HAS_RETRY_BUDGET and not _retry_budget_admits(view, now_ns, asked, keep, given):
+        return False
+    return not rules & ADM_HAS_RATE_LIMIT or _rate_limit_admits(view, now_ns, asked, keep, given)
+
+
 cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
     """The verdict of every rule; `keep` False only looks."""
-    cdef uint32_t rules = view.params.rules
     refuse(given, ADM_OK, ADM_NO_RULE, 0)
     given.would_refuse = ADM_OK
     given.tokens = 0
+    given.budget_ns = 0
     given.permit.word = 0
     given.gate.probe = 0
     given.gate.admitted = False
     if asked.cost == 0:
         refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
-        return
-    if (rules & ADM_HAS_RATE_LIMIT and not _can_be_asked(view, asked)
-            and not _excused(view, given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)):
-        return
-    if rules & ADM_HAS_BREAKER and not _breaker_admits(view, owner, now_ns, asked, keep, given):
-        return
-    if rules & ADM_HAS_BULKHEAD and not _bulkhead_admits(view, owner, now_ns, asked, keep, given):
+    elif not _all_admit(view, owner, now_ns, asked, keep, given):
         _leave(view, given, now_ns)
-        return
-    if rules & ADM_HAS_RATE_LIMIT and not _rate_limit_admits(view, now_ns, asked, keep, given):
-        _leave(view, given, now_ns)
+    elif view.params.rules & ADM_HAS_RETRY_BUDGET and keep and asked.attempt <= 1:
+        given.budget_ns = -budget_give(view.balance, view.params.retry_budget.deposit_ns, now_ns)
 
 
 cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept nogil:
-    """Give back the permits of a verdict, as if the call had never been."""
+    """Give back what a verdict took, tokens apart, as if the call had never been."""
     if given.permit.word:
         bulkhead_settle(given.permit.cell, given.permit.word)
     if given.gate.probe:
         breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, 0, now_ns)
+    if given.budget_ns > 0:
+        budget_give(view.balance, given.budget_ns, now_ns)
+    elif given.budget_ns < 0:
+        budget_take_back(view.balance, &view.params.retry_budget, -given.budget_ns, now_ns)
 
 
 cdef void hand_back(adm_view *view, const verdict *given, const request *asked, int64_t now_ns) noexcept nogil:

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_load, adm_word
+from engine.core.atomic cimport adm_load, adm_publish, adm_word
 from engine.core.buckets cimport buckets_copy
 from engine.core.cells cimport cells_total
 from engine.core.clock cimport clock_ns
@@ -19,8 +19,9 @@ from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
     ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker,
-    adm_breaker_params, adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row,
+    ADM_HAS_RETRY_BUDGET, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED,
+    ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_cells, adm_key, adm_key_table,
+    adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row,
 )
 from engine.core.window cimport window_chunks, window_copy
 
@@ -119,6 +120,20 @@ cdef _set_breaker(Arena arena, adm_params *params, tuple values):
         _recut(arena, breaker, bucket_ns)
 
 
+cdef _set_retry_budget(Arena arena, adm_params *params, tuple values):
+    cdef adm_budget_params *budget = &params.retry_budget
+    cdef int64_t burst, opening
+    cdef uint64_t slot
+    params.rules |= ADM_HAS_RETRY_BUDGET
+    budget.interval_ns, burst, budget.deposit_ns, opening = values
+    budget.depth_ns = budget.interval_ns * burst
+    if budget.slot == 0:
+        slot = arena.allot(sizeof(adm_budget))
+        adm_publish(&(<adm_budget *>(arena.base + slot)).balance,
+                    <uint64_t>(clock_ns(&arena.time) + (burst - opening) * budget.interval_ns))
+        budget.slot = slot
+
+
 cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
     """Add a segment where there are too few cells: four times as many as there were, so that eight segments suffice."""
     cdef uint32_t total = cells_total(described.ends)
@@ -168,6 +183,8 @@ cdef _change(Arena arena, rules, shadow, adm_params *params):
         _set_bulkhead(arena, params, rules["bulkhead"])
     if "breaker" in rules:
         _set_breaker(arena, params, rules["breaker"])
+    if "retry_budget" in rules:
+        _set_retry_budget(arena, params, rules["retry_budget"])
     for kind in shadow:
         params.shadow |= 1 << (RULES.index(kind) - 1)
 

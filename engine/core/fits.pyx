@@ -11,8 +11,9 @@ from engine.core.atomic cimport adm_word
 from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
     ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_KEYED_SHARED, ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_bulkhead_params,
-    adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params,
+    ADM_HAS_RETRY_BUDGET, ADM_KEYED_SHARED, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_OVERRIDES_MAX, ADM_SEGMENTS,
+    adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_bulkhead_params, adm_cells, adm_key, adm_key_table,
+    adm_limiter, adm_limiter_params, adm_override, adm_params,
 )
 from engine.core.window cimport CHUNK, CHUNKS_MIN
 
@@ -98,6 +99,13 @@ cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept
             and breaker.jitter_milli <= 500)
 
 
+cdef bint _budget_fits(Arena arena, const adm_budget_params *budget) noexcept nogil:
+    if budget.slot == 0:
+        return True
+    return (arena.at(budget.slot, sizeof(adm_budget)) != NULL and budget.interval_ns > 0
+            and budget.depth_ns >= budget.interval_ns and budget.deposit_ns >= 0)
+
+
 cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
     """Whether every offset and count of a block, in force or kept, stays inside the heap."""
     cdef const adm_limiter_params *limiter = &params.rate_limit
@@ -108,10 +116,12 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
         return False
     if bulkhead.cells.ends[0] and not 1 <= bulkhead.limit <= bulkhead.high <= cells_total(bulkhead.cells.ends):
         return False
-    if not _breaker_fits(arena, &params.breaker):
+    if not _breaker_fits(arena, &params.breaker) or not _budget_fits(arena, &params.retry_budget):
         return False
     if params.rules & ADM_HAS_RATE_LIMIT and limiter.slot == 0:
         return False
     if params.rules & ADM_HAS_BULKHEAD and bulkhead.cells.ends[0] == 0:
+        return False
+    if params.rules & ADM_HAS_RETRY_BUDGET and params.retry_budget.slot == 0:
         return False
     return not (params.rules & ADM_HAS_BREAKER and params.breaker.slot == 0)

@@ -125,6 +125,7 @@ enum adm_rule {
 #define ADM_HAS_BULKHEAD (1U << (ADM_RULE_BULKHEAD - 1))
 #define ADM_HAS_BREAKER (1U << (ADM_RULE_BREAKER - 1))
 #define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER)     /* with one of these an admission is to be reported */
+#define ADM_HAS_RETRY_BUDGET (1U << (ADM_RULE_RETRY_BUDGET - 1))
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
 enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
@@ -208,6 +209,13 @@ typedef struct adm_breaker_params {
 #define ADM_BUCKETS 10                      /* of a window by time */
 #define ADM_CLASSES 4                       /* of calls: failed or not, slow or not */
 
+typedef struct adm_budget_params {
+    uint64_t slot;              /* offset of an adm_budget */
+    int64_t interval_ns;        /* time in which min_rate brings one retry */
+    int64_t depth_ns;           /* burst x interval: how far ahead of the clock the balance may run */
+    int64_t deposit_ns;         /* ratio x interval: what a first attempt brings */
+} adm_budget_params;
+
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
     uint32_t rules;             /* ADM_IN_SERVICE | ADM_HAS_...; zero: out of service, or a counter */
@@ -215,6 +223,7 @@ typedef struct adm_params {
     adm_limiter_params rate_limit;
     adm_bulkhead_params bulkhead;
     adm_breaker_params breaker;
+    adm_budget_params retry_budget;
 } adm_params;
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -240,6 +249,11 @@ typedef struct adm_breaker {
     adm_word openings;          /* who opens it, before; generation 24 | openings since a recovery, the first apart 8 */
     adm_word opened;            /* who opened it; times it opened */
 } adm_breaker;
+
+typedef struct adm_budget {
+    _Alignas(ADM_LINE)
+    adm_word balance;           /* binder, before its params; then callers by CAS; ns, when it will be full; zero: it is */
+} adm_budget;
 
 /* ---- journal: what changed, for people ---------------------------------------------------------- */
 
@@ -322,6 +336,7 @@ _Static_assert(sizeof(adm_event) == 32, "two events a line");
 _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
 _Static_assert(sizeof(adm_key) == 16, "a key is 16 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
+_Static_assert(sizeof(adm_budget) == ADM_LINE, "a retry budget is 64 bytes");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
 _Static_assert(ADM_HISTOGRAM_BUCKETS == ADM_HISTOGRAM_OCTAVES * ADM_HISTOGRAM_STEPS + 2, "buckets of a histogram");
@@ -339,9 +354,10 @@ static inline uint64_t adm_layout_hash(void)
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), offsetof(adm_breaker, opened),
         offsetof(adm_breaker_params, probes), ADM_BUCKETS, ADM_CLASSES, sizeof(adm_meter),
-        ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys), sizeof(adm_override),
-        offsetof(adm_meter, counts), offsetof(adm_meter, histogram), sizeof(adm_histogram),
+        ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys),
+        sizeof(adm_override), offsetof(adm_meter, counts), offsetof(adm_meter, histogram), sizeof(adm_histogram),
         ADM_HISTOGRAM_FIRST, ADM_HISTOGRAM_OCTAVES, ADM_HISTOGRAM_STEPS,
+        offsetof(adm_params, retry_budget), sizeof(adm_budget_params), sizeof(adm_budget),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

@@ -74,6 +74,7 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_HAS_BULKHEAD
     const uint32_t ADM_HAS_BREAKER
     const uint32_t ADM_IS_REPORTED
+    const uint32_t ADM_HAS_RETRY_BUDGET
     const uint32_t ADM_IN_SERVICE
 
     enum:
@@ -159,12 +160,19 @@ cdef extern from "layout.h" nogil:
         ADM_BUCKETS
         ADM_CLASSES
 
+    ctypedef struct adm_budget_params:
+        uint64_t slot
+        int64_t interval_ns
+        int64_t depth_ns
+        int64_t deposit_ns
+
     ctypedef struct adm_params:
         uint32_t rules
         uint32_t shadow
         adm_limiter_params rate_limit
         adm_bulkhead_params bulkhead
         adm_breaker_params breaker
+        adm_budget_params retry_budget
 
     ctypedef struct adm_limiter:
         adm_word levels[3]
@@ -180,6 +188,9 @@ cdef extern from "layout.h" nogil:
         adm_word asked
         adm_word openings
         adm_word opened
+
+    ctypedef struct adm_budget:
+        adm_word balance
 
     const uint32_t ADM_JOURNAL_MAX
 

@@ -25,6 +25,7 @@ ctypedef struct adm_view:
     adm_word *window        # of the breaker, by count
     adm_word *buckets       # of the breaker, by time
     const uint64_t *secret  # of the arena, for the jitter
+    adm_word *balance       # of the retry budget
     cells permits
     cells probes
     adm_word hint           # where this process looks first for a free permit

@@ -15,7 +15,8 @@ from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_override, adm_params, adm_rate,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, adm_breaker, adm_budget, adm_limiter,
+    adm_override, adm_params, adm_rate,
 )
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_histogram, meter_of
@@ -39,6 +40,8 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.buckets = <adm_word *>(arena.base + params.breaker.buckets_at)
         view.secret = arena.header.secret
         view.probes = cells_of(arena.base, &params.breaker.probe_cells)
+    if params.rules & ADM_HAS_RETRY_BUDGET:
+        view.balance = &(<adm_budget *>(arena.base + params.retry_budget.slot)).balance
 
 
 cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil:

@@ -40,6 +40,7 @@ TIMED_CIRCUIT = rules.Breaker(
 RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
 ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
+RETRY = "retry"
 POLICIES = {
     ALL: RULES,
     GATE: (CIRCUIT,),
@@ -47,6 +48,7 @@ POLICIES = {
     RATE: (RULES[2],),
     TIMED: (TIMED_CIRCUIT,),
     RUN: (RUN_CIRCUIT,),
+    RETRY: (rules.RetryBudget(ratio=0.5, min_rate="1/day", burst=3), RULES[2]),
 }
 
 Operation = Callable[[], Any]
@@ -335,6 +337,31 @@ def recut_a_window_by_time(world: World) -> Operation:
     world.kept[0].failure()
     longer = rules.Breaker(window="1min", min_calls=2, open_for=OPEN_FOR_S, probes=1)
     return lambda: world.eng.bind(spec(TIMED, longer))
+
+
+# ---- retries ----
+
+
+@case()
+def first_attempt_pays_for_a_retry(world: World) -> Operation:
+    return world.eng.policy(RETRY).try_acquire
+
+
+@case()
+def retry_within_the_budget(world: World) -> Operation:
+    return lambda: world.eng.policy(RETRY).try_acquire(attempt=2)
+
+
+@case()
+def retry_over_the_budget(world: World) -> Operation:
+    world.eng.policy(RETRY).try_acquire(attempt=2)
+    return lambda: world.eng.policy(RETRY).try_acquire(attempt=2)
+
+
+@case()
+def hand_back_a_retry_that_the_rate_limit_refuses(world: World) -> Operation:
+    world.eng.policy(RETRY).try_acquire(BURST)
+    return lambda: world.eng.policy(RETRY).try_acquire(attempt=2)
 
 
 # ---- primitives ----

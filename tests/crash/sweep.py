@@ -170,6 +170,8 @@ class Sweep:
             found[policy.name]["timed"] = policy.latency.count
             if policy.rate_limit:
                 found[policy.name]["tokens"] = policy.rate_limit.remaining
+            if policy.retry_budget:
+                found[policy.name]["retries"] = policy.retry_budget.remaining
         return {"figures": found}
 
     def check(self, before: dict[str, Any]) -> None:
@@ -197,7 +199,7 @@ class Sweep:
                 continue
             for what, value in figures.items():
                 change = after[name][what] - value
-                bounds = (-MOST_TOKENS, 0) if what == "tokens" else (0, 1)
+                bounds = {"tokens": (-MOST_TOKENS, 0), "retries": (-1, 1)}.get(what, (0, 1))
                 assert bounds[0] <= change <= bounds[1], f"{name}: {what} changed by {change}"
 
     def check_causes(self, eng: engine.Engine) -> None:

@@ -16,6 +16,7 @@ from models import (
     TICK,
     Admission,
     BreakerModel,
+    BudgetModel,
     BulkheadModel,
     FixedModel,
     PolicyModel,
@@ -91,6 +92,13 @@ def rate_limits(draw: st.DrawFn) -> rules.RateLimit:
     return rules.RateLimit(draw(RATES), burst=burst)
 
 
+@st.composite
+def budgets(draw: st.DrawFn) -> rules.RetryBudget:
+    rate = draw(RATES)
+    burst = draw(st.integers(1, 20) | st.integers(1, 3_000))
+    return rules.RetryBudget(ratio=draw(SHARES), min_rate=rate, burst=burst)
+
+
 def windows(algorithm: str) -> st.SearchStrategy[rules.RateLimit]:
     counts = st.integers(1, 30) | st.sampled_from((100, 3_000, 100_000))
     return st.builds(
@@ -111,20 +119,23 @@ class PolicyMachine(RuleBasedStateMachine):
 
     breaker: st.SearchStrategy[rules.Breaker | None] = st.none()
     bulkhead: st.SearchStrategy[rules.Bulkhead | None] = st.none()
+    budget: st.SearchStrategy[rules.RetryBudget | None] = st.none()
     rate: st.SearchStrategy[rules.RateLimit | None] = st.none()
 
     @initialize(data=st.data(), start=STARTS)
     def begin(self, data: st.DataObject, start: int) -> None:
-        breaker, bulkhead, rate = map(data.draw, (self.breaker, self.bulkhead, self.rate))
+        kinds = (self.breaker, self.bulkhead, self.budget, self.rate)
+        breaker, bulkhead, budget, rate = map(data.draw, kinds)
         self.now = start
         self.clock = ManualClock(float(max(1, start // NS)))
         self.clock.advance((start - max(1, start // NS) * NS) / NS)
         self.engine = Engine(clock=self.clock, arena_size=4 << 20)
-        chosen = [one for one in (breaker, bulkhead, rate) if one is not None]
+        chosen = [one for one in (breaker, bulkhead, budget, rate) if one is not None]
         self.policy = Policy("model/checked", *chosen, engine=self.engine)
         self.model = PolicyModel(
             BreakerModel(*breaker.core()) if breaker else None,
             BulkheadModel(*bulkhead.core()) if bulkhead else None,
+            BudgetModel(*budget.core(), born=start) if budget else None,
             rate_model(*rate.core()) if rate else None,
         )
         self.out: list[tuple[Any, Admission]] = []
@@ -152,10 +163,10 @@ class PolicyMachine(RuleBasedStateMachine):
         tick = data.draw(st.sampled_from(self._ticks()))
         self.advance(max(0, tick * TICK - self.now + distance))
 
-    @rule(cost=st.integers(-1, 4) | st.integers(1, 40))
-    def acquire(self, cost: int) -> None:
-        verdict = self.policy.try_acquire(cost)
-        expected = self.model.acquire(self.now, cost)
+    @rule(cost=st.integers(-1, 4) | st.integers(1, 40), attempt=st.sampled_from((1, 1, 1, 2, 7)))
+    def acquire(self, cost: int, attempt: int = 1) -> None:
+        verdict = self.policy.try_acquire(cost, attempt=attempt)
+        expected = self.model.acquire(self.now, cost, attempt)
         if not isinstance(expected, Admission):
             assert not verdict, "admitted, and should not have been"
             assert (verdict.reason, verdict.retry_after) == (expected[0], expected[1] / NS)
@@ -206,6 +217,8 @@ class PolicyMachine(RuleBasedStateMachine):
         assert seen.latency.count == seen.success + seen.failure
         if model := self.model.rate:
             assert seen.rate_limit.remaining == model.remaining(self.now)
+        if model := self.model.budget:
+            assert seen.retry_budget.remaining == model.remaining(self.now)
         if model := self.model.bulkhead:
             assert seen.bulkhead.in_use == model.in_use(self.now)
         if model := self.model.breaker:
@@ -309,6 +322,11 @@ class BulkheadMachine(PolicyMachine):
     bulkhead = bulkheads(st.none() | SECONDS)
 
 
+class BudgetMachine(PolicyMachine):
+    budget = budgets()
+    rate = st.none() | rate_limits()
+
+
 class BreakerMachine(PolicyMachine):
     breaker = breakers()
 
@@ -316,6 +334,7 @@ class BreakerMachine(PolicyMachine):
 class AllRulesMachine(PolicyMachine):
     breaker = breakers()
     bulkhead = bulkheads(st.none())
+    budget = st.none() | budgets()
     rate = rate_limits()
 
 
@@ -324,5 +343,6 @@ TestSlidingWindow = SlidingWindowMachine.TestCase
 TestKeyed = KeyedMachine.TestCase
 TestFixedWindow = FixedWindowMachine.TestCase
 TestBulkhead = BulkheadMachine.TestCase
+TestBudget = BudgetMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

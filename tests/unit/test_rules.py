@@ -14,6 +14,7 @@ from engine.rules import (
     PolicySet,
     PolicySpec,
     RateLimit,
+    RetryBudget,
     Rule,
     force_ns,
     parameters,
@@ -33,6 +34,7 @@ def test_defaults_are_those_of_the_design() -> None:
     )
     assert Bulkhead(32).core() == (32, 0)
     assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536)
+    assert RetryBudget().core() == (333_333_334, 100, 66_666_666, 3)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,9 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
         (Bulkhead, "hold", 0.05, 86_400, [0.049, "49ms", 86_401]),
         (RateLimit, "rate", "1/day", "10000000/s", ["0/s", "10000001/s", "864000000001/day"]),
         (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
+        (RetryBudget, "ratio", 1e-6, 1, [0, 1.1]),
+        (RetryBudget, "min_rate", "1/day", "10000000/s", ["0/s", "10000001/s"]),
+        (RetryBudget, "burst", 1, 3_000_000, [0, 1_000_000_001]),
     ],
 )
 def test_parameter_is_accepted_only_inside_its_range(
@@ -96,6 +101,7 @@ def test_parameter_is_accepted_only_inside_its_range(
         "breaker": {},
         "bulkhead": {"limit": 8},
         "rate_limit": {"rate": "100/s"},
+        "retry_budget": {},
     }
     usual = required[rule.kind]
     for value in (low, high):
@@ -224,6 +230,7 @@ def test_kinds_are_in_order_of_judgement() -> None:
     assert list(KINDS.items()) == [
         ("breaker", Breaker),
         ("bulkhead", Bulkhead),
+        ("retry_budget", RetryBudget),
         ("rate_limit", RateLimit),
     ]
 
