@@ -26,6 +26,7 @@ MODULES = [
     "breaker",
     "bulkhead",
     "budget",
+    "throttle",
     "admit",
     "remote",
     "policy",

@@ -130,6 +130,11 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
     retries = GaugeMetricFamily(
         "admittance_retries_remaining", "Retries left in the retry budget now.", labels=POLICY
     )
+    throttles = GaugeMetricFamily(
+        "admittance_throttle_probability",
+        "With which probability the throttle refuses the next call.",
+        labels=POLICY,
+    )
     for policy in policies:
         labels = split_name(policy.name)
         if policy.breaker:
@@ -141,7 +146,9 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
             tokens.add_metric(labels, policy.rate_limit.remaining)
         if policy.retry_budget:
             retries.add_metric(labels, policy.retry_budget.remaining)
-    return iter((circuits, in_use, limits, tokens, retries))
+        if policy.throttle:
+            throttles.add_metric(labels, policy.throttle.probability)
+    return iter((circuits, in_use, limits, tokens, retries, throttles))
 
 
 def _arena(arena: ArenaSnapshot) -> Iterator[Metric]:

@@ -305,6 +305,24 @@ class Breaker(Rule, frozen=True, kw_only=True):
         return 0, _ns(seconds(self.window)) // _BUCKETS
 
 
+class Throttle(Rule, frozen=True, kw_only=True):
+    """Refuses what a backend would refuse, in proportion, where it is not protected itself.
+
+    Of the calls of the last `window` seconds those refused here and those whose outcome was
+    reported are requests, and the successes are accepts. A call is refused with the probability
+    (requests - k x accepts) / (requests + 1), so never while one of `k` succeeds.
+    """
+
+    kind: ClassVar[str] = "throttle"
+
+    k: Annotated[float, Meta(ge=1, le=100)] = 2.0
+    window: Annotated[float, Meta(ge=1, le=3_600)] | Duration = 120.0
+
+    def core(self) -> tuple[int, ...]:
+        """Return k in thousandths, bucket_ns (a tenth of the window)."""
+        return _milli(self.k), _ns(self.window) // _BUCKETS
+
+
 class _Limit(Rule, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=65_536)]
 
@@ -432,7 +450,7 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 
 # In the order of judgement.
 KINDS: dict[str, type[Rule]] = {
-    rule.kind: rule for rule in (Breaker, Bulkhead, RetryBudget, RateLimit)
+    rule.kind: rule for rule in (Breaker, Throttle, Bulkhead, RetryBudget, RateLimit)
 }
 
 

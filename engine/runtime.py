@@ -9,7 +9,18 @@ from types import TracebackType
 import msgspec
 
 from engine import config
-from engine.core import admit, binding, breaker, budget, directory, journal, policy, repair, wire
+from engine.core import (
+    admit,
+    binding,
+    breaker,
+    budget,
+    directory,
+    journal,
+    policy,
+    repair,
+    throttle,
+    wire,
+)
 from engine.core.arena import DEFAULT_SIZE, Arena
 from engine.core.clock import ManualClock
 from engine.latency import LatencySnapshot
@@ -54,6 +65,14 @@ class RateLimitSnapshot(msgspec.Struct, frozen=True):
     keys: int | None = None
 
 
+class ThrottleSnapshot(msgspec.Struct, frozen=True):
+    """A throttle: what its window holds, and with which probability it refuses the next call."""
+
+    requests: int
+    accepts: int
+    probability: float
+
+
 class RetryBudgetSnapshot(msgspec.Struct, frozen=True):
     """A retry budget: retries that could be taken now, and the most that add up."""
 
@@ -87,6 +106,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     bulkhead: BulkheadSnapshot | None
     rate_limit: RateLimitSnapshot | None
     retry_budget: RetryBudgetSnapshot | None
+    throttle: ThrottleSnapshot | None
 
 
 class ArenaSnapshot(msgspec.Struct, frozen=True):
@@ -257,6 +277,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     tokens, permits = admit.levels(arena, row)
     circuit = breaker.snapshot(arena, row)
     retries = budget.snapshot(arena, row)
+    shares = throttle.snapshot(arena, row)
     return PolicySnapshot(
         name=name,
         version=policy.Policy(arena, name, row).version,
@@ -273,6 +294,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         bulkhead=None if permits is None else BulkheadSnapshot(*permits),
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
         retry_budget=None if retries is None else RetryBudgetSnapshot(*retries),
+        throttle=None if shares is None else ThrottleSnapshot(*shares),
     )
 
 

@@ -195,6 +195,25 @@ class BulkheadModel:
         return not lease.expired(now)
 
 
+@dataclass
+class ThrottleModel:
+    """What became of each call that is known to have ended, and when."""
+
+    k_milli: int
+    bucket: int
+    ended: list[tuple[int, str]] = field(default_factory=list)
+
+    def window_now(self, now: int) -> tuple[int, int]:
+        """Requests and accepts."""
+        first = now // self.bucket - 10
+        held = [how for when, how in self.ended if when // self.bucket > first]
+        return len(held), held.count("success")
+
+    def probability(self, now: int) -> float:
+        requests, accepts = self.window_now(now)
+        return max(0, requests - self.k_milli * accepts / 1_000) / (requests + 1)
+
+
 @dataclass(eq=False)
 class Pass:
     """What a caller got from a breaker: its generation, and while half-open a place."""

@@ -20,7 +20,7 @@ ORDER = [
     {"binding"},
     {"repair", "meter"},
     {"view"},
-    {"counter", "limiter", "breaker", "bulkhead", "budget"},
+    {"counter", "limiter", "breaker", "bulkhead", "budget", "throttle"},
     {"admit"},
     {"remote"},
     {"wire", "policy"},

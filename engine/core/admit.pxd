@@ -57,4 +57,4 @@ cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t n
                           verdict *given) except -1
 cdef void hand_back(adm_view *view, const verdict *given, const request *asked, int64_t now_ns) noexcept nogil
 cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil
-cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil
+cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns, int64_t now_ns) noexcept nogil

@@ -1,6 +1,6 @@
 """The fused path: one call judges every rule of a policy, one call reports how the work ended.
 
-Order: breaker, bulkhead, retry budget, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
+Order: breaker, throttle, bulkhead, retry budget, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
 later rule refuses, so a refusal consumes nothing. One clock read an admission, one a report.
 
 A rule in the shadow judges and counts as if it were in force, and takes its permits and tokens where it has them; where it would
@@ -18,14 +18,16 @@ from engine.core.clock cimport clock_ns
 from engine.core.histogram cimport histogram_record
 from engine.core.layout cimport (
     ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DURATION_NS, ADM_FAILURE, ADM_HAS_BREAKER,
-    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE,
-    ADM_OK, ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD,
-    ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_SUCCESS, ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
+    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED,
+    ADM_INVALID, ADM_NO_RULE, ADM_OK, ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER,
+    ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS, ADM_TALLY,
+    ADM_VOID, ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport durations, meter_sum
 from engine.core.repair cimport sweep
+from engine.core.throttle cimport throttle_record, throttle_refuses
 from engine.core.view cimport adm_view, rate_of, view_of
 
 from engine.core.binding import RULES as RULES
@@ -43,6 +45,13 @@ cdef bint _breaker_admits(adm_view *view, uint32_t owner, int64_t now_ns, const 
         given.gate.probes_are_out = False
         given.gate.admitted = not breaker_would_refuse(view, now_ns, &given.gate.wait_ns)
     return given.gate.admitted or _excused(view, given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
+
+
+cdef inline bint _throttle_admits(adm_view *view, int64_t now_ns, bint keep, verdict *given) noexcept nogil:
+    """A probe of the breaker passes: what finds out that the backend is back is not to be thrown away."""
+    if given.gate.probe or not throttle_refuses(view, now_ns, keep):
+        return True
+    return _excused(view, given, ADM_SHED, ADM_RULE_THROTTLE, 0)
 
 
 cdef bint _bulkhead_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
@@ -101,6 +110,8 @@ cdef bint _all_admit(adm_view *view, uint32_t owner, int64_t now_ns, const reque
             and not _excused(view, given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)):
         return False
     if rules & ADM_HAS_BREAKER and not _breaker_admits(view, owner, now_ns, asked, keep, given):
+        return False
+    if rules & ADM_HAS_THROTTLE and not _throttle_admits(view, now_ns, keep, given):
         return False
     if rules & ADM_HAS_BULKHEAD and not _bulkhead_admits(view, owner, now_ns, asked, keep, given):
         return False
@@ -165,13 +176,17 @@ cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil:
         adm_count(&view.meter.counts[ADM_WOULD_REFUSE + given.would_refuse], 1)
 
 
-cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil:
-    """A negative duration was not measured."""
+cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns, int64_t now_ns) noexcept nogil:
+    """Count a report, and tell the throttle of it. A negative duration was not measured."""
     if not valid:
         adm_count(&view.meter.counts[ADM_VOID], 1)
         return
     adm_count(&view.meter.counts[ADM_SUCCESS + <int>how - <int>SUCCESS], 1)
-    if how == IGNORED or duration_ns < 0:
+    if how == IGNORED:
+        return
+    if view.params.rules & ADM_HAS_THROTTLE:
+        throttle_record(view, how == SUCCESS, now_ns)
+    if duration_ns < 0:
         return
     adm_count(&view.meter.counts[ADM_DURATION_NS], <uint64_t>duration_ns)
     if view.took != NULL:

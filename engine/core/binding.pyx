@@ -19,9 +19,10 @@ from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
     ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_HAS_RETRY_BUDGET, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED,
-    ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_cells, adm_key, adm_key_table,
-    adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row,
+    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX,
+    ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_cells,
+    adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row, adm_throttle,
+    adm_throttle_params,
 )
 from engine.core.window cimport window_chunks, window_copy
 
@@ -117,7 +118,7 @@ cdef _set_breaker(Arena arena, adm_params *params, tuple values):
     if breaker.window:
         _widen(arena, breaker)
     if breaker.bucket_ns and breaker.bucket_ns != bucket_ns:
-        _recut(arena, breaker, bucket_ns)
+        breaker.buckets_at = _recut(arena, breaker.buckets_at, bucket_ns, breaker.bucket_ns)
 
 
 cdef _set_retry_budget(Arena arena, adm_params *params, tuple values):
@@ -132,6 +133,17 @@ cdef _set_retry_budget(Arena arena, adm_params *params, tuple values):
         adm_publish(&(<adm_budget *>(arena.base + slot)).balance,
                     <uint64_t>(clock_ns(&arena.time) + (burst - opening) * budget.interval_ns))
         budget.slot = slot
+
+
+cdef _set_throttle(Arena arena, adm_params *params, tuple values):
+    cdef adm_throttle_params *throttle = &params.throttle
+    cdef int64_t bucket_ns = throttle.bucket_ns
+    params.rules |= ADM_HAS_THROTTLE
+    throttle.k_milli, throttle.bucket_ns = values
+    if throttle.slot == 0:
+        throttle.slot = arena.allot(sizeof(adm_throttle))
+    if throttle.bucket_ns != bucket_ns:
+        throttle.buckets_at = _recut(arena, throttle.buckets_at, bucket_ns, throttle.bucket_ns)
 
 
 cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
@@ -164,13 +176,13 @@ cdef _widen(Arena arena, adm_breaker_params *breaker):
     breaker.chunks = chunks
 
 
-cdef _recut(Arena arena, adm_breaker_params *breaker, int64_t old_bucket_ns):
-    """Make buckets of another length, with what those before it hold."""
+cdef uint64_t _recut(Arena arena, uint64_t old_at, int64_t old_bucket_ns, int64_t bucket_ns) except 0:
+    """The offset of new buckets of another length, with what those before them hold (of a length of 0: there were none)."""
     cdef uint64_t buckets_at = arena.allot(BUCKETS_BYTES)
     if old_bucket_ns:
-        buckets_copy(<adm_word *>(arena.base + breaker.buckets_at), old_bucket_ns, <adm_word *>(arena.base + buckets_at),
-                     breaker.bucket_ns, clock_ns(&arena.time))
-    breaker.buckets_at = buckets_at
+        buckets_copy(<adm_word *>(arena.base + old_at), old_bucket_ns, <adm_word *>(arena.base + buckets_at), bucket_ns,
+                     clock_ns(&arena.time))
+    return buckets_at
 
 
 cdef _change(Arena arena, rules, shadow, adm_params *params):
@@ -185,6 +197,8 @@ cdef _change(Arena arena, rules, shadow, adm_params *params):
         _set_breaker(arena, params, rules["breaker"])
     if "retry_budget" in rules:
         _set_retry_budget(arena, params, rules["retry_budget"])
+    if "throttle" in rules:
+        _set_throttle(arena, params, rules["throttle"])
     for kind in shadow:
         params.shadow |= 1 << (RULES.index(kind) - 1)
 

@@ -124,8 +124,9 @@ enum adm_rule {
 #define ADM_HAS_RATE_LIMIT (1U << (ADM_RULE_RATE_LIMIT - 1))
 #define ADM_HAS_BULKHEAD (1U << (ADM_RULE_BULKHEAD - 1))
 #define ADM_HAS_BREAKER (1U << (ADM_RULE_BREAKER - 1))
-#define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER)     /* with one of these an admission is to be reported */
 #define ADM_HAS_RETRY_BUDGET (1U << (ADM_RULE_RETRY_BUDGET - 1))
+#define ADM_HAS_THROTTLE (1U << (ADM_RULE_THROTTLE - 1))
+#define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER | ADM_HAS_THROTTLE)  /* with one of these an admission is to be reported */
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
 enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
@@ -216,6 +217,13 @@ typedef struct adm_budget_params {
     int64_t deposit_ns;         /* ratio x interval: what a first attempt brings */
 } adm_budget_params;
 
+typedef struct adm_throttle_params {
+    uint64_t slot;              /* offset of an adm_throttle */
+    uint64_t buckets_at;        /* offset of the words[ADM_BUCKETS][ADM_CLASSES] */
+    int64_t bucket_ns;          /* a tenth of the window */
+    uint64_t k_milli;           /* thousandths of a request for every accept */
+} adm_throttle_params;
+
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
     uint32_t rules;             /* ADM_IN_SERVICE | ADM_HAS_...; zero: out of service, or a counter */
@@ -224,6 +232,7 @@ typedef struct adm_params {
     adm_bulkhead_params bulkhead;
     adm_breaker_params breaker;
     adm_budget_params retry_budget;
+    adm_throttle_params throttle;
 } adm_params;
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -254,6 +263,11 @@ typedef struct adm_budget {
     _Alignas(ADM_LINE)
     adm_word balance;           /* binder, before its params; then callers by CAS; ns, when it will be full; zero: it is */
 } adm_budget;
+
+typedef struct adm_throttle {
+    _Alignas(ADM_LINE)
+    adm_word drawn;             /* callers by CAS; calls that drew, whether they were refused or not */
+} adm_throttle;
 
 /* ---- journal: what changed, for people ---------------------------------------------------------- */
 
@@ -337,6 +351,7 @@ _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
 _Static_assert(sizeof(adm_key) == 16, "a key is 16 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
 _Static_assert(sizeof(adm_budget) == ADM_LINE, "a retry budget is 64 bytes");
+_Static_assert(sizeof(adm_throttle) == ADM_LINE, "the head of a throttle is 64 bytes");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
 _Static_assert(ADM_HISTOGRAM_BUCKETS == ADM_HISTOGRAM_OCTAVES * ADM_HISTOGRAM_STEPS + 2, "buckets of a histogram");
@@ -358,6 +373,7 @@ static inline uint64_t adm_layout_hash(void)
         sizeof(adm_override), offsetof(adm_meter, counts), offsetof(adm_meter, histogram), sizeof(adm_histogram),
         ADM_HISTOGRAM_FIRST, ADM_HISTOGRAM_OCTAVES, ADM_HISTOGRAM_STEPS,
         offsetof(adm_params, retry_budget), sizeof(adm_budget_params), sizeof(adm_budget),
+        offsetof(adm_params, throttle), sizeof(adm_throttle_params), sizeof(adm_throttle),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

@@ -75,6 +75,7 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_HAS_BREAKER
     const uint32_t ADM_IS_REPORTED
     const uint32_t ADM_HAS_RETRY_BUDGET
+    const uint32_t ADM_HAS_THROTTLE
     const uint32_t ADM_IN_SERVICE
 
     enum:
@@ -166,6 +167,12 @@ cdef extern from "layout.h" nogil:
         int64_t depth_ns
         int64_t deposit_ns
 
+    ctypedef struct adm_throttle_params:
+        uint64_t slot
+        uint64_t buckets_at
+        int64_t bucket_ns
+        uint64_t k_milli
+
     ctypedef struct adm_params:
         uint32_t rules
         uint32_t shadow
@@ -173,6 +180,7 @@ cdef extern from "layout.h" nogil:
         adm_bulkhead_params bulkhead
         adm_breaker_params breaker
         adm_budget_params retry_budget
+        adm_throttle_params throttle
 
     ctypedef struct adm_limiter:
         adm_word levels[3]
@@ -191,6 +199,9 @@ cdef extern from "layout.h" nogil:
 
     ctypedef struct adm_budget:
         adm_word balance
+
+    ctypedef struct adm_throttle:
+        adm_word drawn
 
     const uint32_t ADM_JOURNAL_MAX
 

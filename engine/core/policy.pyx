@@ -220,7 +220,7 @@ cdef class Policy:
         if inside.gate.admitted and view.params.rules & ADM_HAS_BREAKER:
             valid &= breaker_leave(view, inside.gate.generation, inside.gate.cell, inside.gate.probe, how,
                                    now_ns - inside.start_ns, now_ns)
-        count_outcome(view, valid, how, now_ns - inside.start_ns)
+        count_outcome(view, valid, how, now_ns - inside.start_ns, now_ns)
         return valid
 
     cdef void set_refusal(self, const verdict *given) noexcept:

@@ -149,7 +149,7 @@ cdef result remote_settle(Arena arena, const token *name, const report *said, in
     valid = valid and _leave_breaker(view, made, probe, said, now_ns)
     if valid:
         _settle_cost(view, &who, name.since_ns, <int64_t>tokens, said, now_ns)
-    count_outcome(view, valid, said.how, said.duration_ns)
+    count_outcome(view, valid, said.how, said.duration_ns, now_ns)
     return SETTLED if valid else VOID
 
 

@@ -6,7 +6,9 @@ from engine.core.cells cimport cells
 from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
-from engine.core.layout cimport adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row
+from engine.core.layout cimport (
+    adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row, adm_throttle,
+)
 
 
 ctypedef struct adm_view:
@@ -24,8 +26,10 @@ ctypedef struct adm_view:
     adm_breaker *breaker
     adm_word *window        # of the breaker, by count
     adm_word *buckets       # of the breaker, by time
-    const uint64_t *secret  # of the arena, for the jitter
+    const uint64_t *secret  # of the arena, for what looks random
     adm_word *balance       # of the retry budget
+    adm_throttle *throttle
+    adm_word *throttle_buckets
     cells permits
     cells probes
     adm_word hint           # where this process looks first for a free permit

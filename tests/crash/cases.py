@@ -40,7 +40,7 @@ TIMED_CIRCUIT = rules.Breaker(
 RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
 ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
-RETRY = "retry"
+RETRY, SHED = "retry", "shed"
 POLICIES = {
     ALL: RULES,
     GATE: (CIRCUIT,),
@@ -48,6 +48,7 @@ POLICIES = {
     RATE: (RULES[2],),
     TIMED: (TIMED_CIRCUIT,),
     RUN: (RUN_CIRCUIT,),
+    SHED: (rules.Throttle(),),
     RETRY: (rules.RetryBudget(ratio=0.5, min_rate="1/day", burst=3), RULES[2]),
 }
 
@@ -362,6 +363,28 @@ def retry_over_the_budget(world: World) -> Operation:
 def hand_back_a_retry_that_the_rate_limit_refuses(world: World) -> Operation:
     world.eng.policy(RETRY).try_acquire(BURST)
     return lambda: world.eng.policy(RETRY).try_acquire(attempt=2)
+
+
+# ---- a throttle ----
+
+
+@case()
+def report_to_a_throttle(world: World) -> Operation:
+    return world.take(SHED).failure
+
+
+@case()
+def draw_and_perhaps_refuse(world: World) -> Operation:
+    world.take(SHED, 3)
+    for permit in world.kept:
+        permit.failure()
+    return world.eng.policy(SHED).try_acquire
+
+
+@case()
+def recut_a_throttle(world: World) -> Operation:
+    world.take(SHED).failure()
+    return lambda: world.eng.bind(spec(SHED, rules.Throttle(window=10)))
 
 
 # ---- primitives ----

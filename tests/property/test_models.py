@@ -22,6 +22,7 @@ from models import (
     PolicyModel,
     RateModel,
     SlidingModel,
+    ThrottleModel,
     rate_model,
 )
 
@@ -310,6 +311,61 @@ class KeyedMachine(RuleBasedStateMachine):
                 assert self.policy.remaining_of(key) == model.remaining(self.now)
 
 
+class ThrottleMachine(RuleBasedStateMachine):
+    """The window is exact, and only a call that the model gives a chance to be refused is."""
+
+    @initialize(
+        start=STARTS,
+        k=st.sampled_from((1, 1.1, 2, 100)),
+        window=st.sampled_from((1, 10, "2min", "1h")) | st.floats(1, 3_600),
+    )
+    def begin(self, start: int, k: float, window: float | str) -> None:
+        rule = rules.Throttle(k=k, window=window)
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=2 << 20)
+        self.policy = Policy("model/throttled", rule, engine=self.engine)
+        self.model = ThrottleModel(*rule.core())
+        self.out: list[Any] = []
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.out.clear()
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @rule(times=st.integers(1, 30))
+    def acquire(self, times: int) -> None:
+        for _ in range(times):
+            verdict = self.policy.try_acquire()
+            if verdict:
+                self.out.append(verdict)
+            else:
+                assert verdict.reason == "shed"
+                assert self.model.probability(self.now) > 0
+                self.model.ended.append((self.now, "refused"))
+
+    @rule(times=st.integers(1, 30), outcome=st.sampled_from(OUTCOMES))
+    def report(self, times: int, outcome: str) -> None:
+        """The arena's secret draws, so what is drawn here must not go by who was admitted."""
+        for _ in range(min(times, len(self.out))):
+            assert getattr(self.out.pop(), outcome)()
+            if outcome != "ignore":
+                self.model.ended.append((self.now, outcome))
+
+    @invariant()
+    def looks_alike(self) -> None:
+        if hasattr(self, "model"):
+            found = self.engine.snapshot().policies[0].throttle
+            assert (found.requests, found.accepts) == self.model.window_now(self.now)
+            assert abs(found.probability - self.model.probability(self.now)) < 1e-9
+
+
 class SlidingWindowMachine(PolicyMachine):
     rate = windows("sliding_window")
 
@@ -344,5 +400,6 @@ TestKeyed = KeyedMachine.TestCase
 TestFixedWindow = FixedWindowMachine.TestCase
 TestBulkhead = BulkheadMachine.TestCase
 TestBudget = BudgetMachine.TestCase
+TestThrottle = ThrottleMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

@@ -16,6 +16,7 @@ from engine.rules import (
     RateLimit,
     RetryBudget,
     Rule,
+    Throttle,
     force_ns,
     parameters,
     seconds,
@@ -34,6 +35,7 @@ def test_defaults_are_those_of_the_design() -> None:
     )
     assert Bulkhead(32).core() == (32, 0)
     assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536)
+    assert Throttle().core() == (2_000, 12 * 10**9)
     assert RetryBudget().core() == (333_333_334, 100, 66_666_666, 3)
 
 
@@ -89,6 +91,8 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
         (Bulkhead, "hold", 0.05, 86_400, [0.049, "49ms", 86_401]),
         (RateLimit, "rate", "1/day", "10000000/s", ["0/s", "10000001/s", "864000000001/day"]),
         (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
+        (Throttle, "k", 1, 100, [0.9, 101]),
+        (Throttle, "window", 1, 3_600, [0.9, "999ms", 3_601]),
         (RetryBudget, "ratio", 1e-6, 1, [0, 1.1]),
         (RetryBudget, "min_rate", "1/day", "10000000/s", ["0/s", "10000001/s"]),
         (RetryBudget, "burst", 1, 3_000_000, [0, 1_000_000_001]),
@@ -102,6 +106,7 @@ def test_parameter_is_accepted_only_inside_its_range(
         "bulkhead": {"limit": 8},
         "rate_limit": {"rate": "100/s"},
         "retry_budget": {},
+        "throttle": {},
     }
     usual = required[rule.kind]
     for value in (low, high):
@@ -229,6 +234,7 @@ def test_interval_never_exceeds_the_rate(count: int, unit: str, burst: int) -> N
 def test_kinds_are_in_order_of_judgement() -> None:
     assert list(KINDS.items()) == [
         ("breaker", Breaker),
+        ("throttle", Throttle),
         ("bulkhead", Bulkhead),
         ("retry_budget", RetryBudget),
         ("rate_limit", RateLimit),
