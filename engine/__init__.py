@@ -20,7 +20,7 @@ from engine.errors import (
     UnknownPolicy,
 )
 from engine.policy import Policy
-from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter, RetryBudget
+from engine.primitives import Bulkhead, CircuitBreaker, Counter, Feature, Limiter, RetryBudget
 from engine.runtime import Engine, Snapshot, default
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "DeadlineExceeded",
     "Degraded",
     "Engine",
+    "Feature",
     "Invalid",
     "Limiter",
     "Permit",

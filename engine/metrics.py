@@ -135,8 +135,15 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
         "With which probability the throttle refuses the next call.",
         labels=POLICY,
     )
+    degraded = CounterMetricFamily(
+        "degradation_events",
+        "Calls that were told to do with a lower level of service.",
+        labels=("service", "feature"),
+    )
     for policy in policies:
         labels = split_name(policy.name)
+        if policy.feature:
+            degraded.add_metric(labels, policy.refused.get("degraded", 0))
         if policy.breaker:
             circuits.add_metric(labels, CIRCUIT_STATES[policy.breaker.state])
         if policy.bulkhead:
@@ -148,7 +155,7 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
             retries.add_metric(labels, policy.retry_budget.remaining)
         if policy.throttle:
             throttles.add_metric(labels, policy.throttle.probability)
-    return iter((circuits, in_use, limits, tokens, retries, throttles))
+    return iter((circuits, in_use, limits, tokens, retries, throttles, degraded))
 
 
 def _arena(arena: ArenaSnapshot) -> Iterator[Metric]:

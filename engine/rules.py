@@ -94,6 +94,8 @@ _RATE_WORDS = f'a rate from "1/month" to "{_FASTEST_HZ}/s" (per s, min, h, day o
 
 # The function after a text form's Meta reads it.
 Fraction = Annotated[float, Meta(gt=0, le=1)]
+Percentage = Annotated[float, Meta(ge=0, le=100)]
+Switch = Annotated[bool, Meta(description="a boolean, true or false")]
 Duration = Annotated[str, Meta(description='a duration such as "250ms" or "30s"'), seconds]
 Span = Annotated[str, Meta(description='a duration from "1s" to "1h"'), _span]
 Rate = Annotated[
@@ -154,7 +156,8 @@ def _parameter(field: FieldInfo) -> Parameter:
     text, number = forms.get(str), forms.get(int) or forms.get(float)
     numeral = "an integer" if int in forms else "a number"
     is_duration = text is not None and text[1] is seconds
-    nouns = [text[0].description] if text else []
+    switch = forms.get(bool)
+    nouns = [form[0].description for form in (text, switch) if form]
     nouns += [numeral] if number and not is_duration else []
     return Parameter(
         hint=field.type,
@@ -339,6 +342,24 @@ class Bulkhead(_Limit, frozen=True, kw_only=True):
         return self.limit, 0 if self.hold is None else _ns(self.hold)
 
 
+class Feature(Rule, frozen=True, kw_only=True):
+    """Refuses as `degraded` where a feature is off; the verdict says which `level` to give instead.
+
+    It is on where it is `enabled`, for `rollout` percent of the keys, always the same ones; a call
+    without a key is in where that is 100. An operator's flip outranks both for a time.
+    """
+
+    kind: ClassVar[str] = "feature"
+
+    enabled: Switch = True
+    rollout: Percentage = 100.0
+    level: Annotated[int, Meta(ge=1, le=255)] = 1
+
+    def core(self) -> tuple[int, ...]:
+        """Return enabled (0 or 1), rollout in millionths, level."""
+        return int(self.enabled), round(self.rollout * 10_000), self.level
+
+
 class RetryBudget(Rule, frozen=True, kw_only=True):
     """Admits retries up to a share of `ratio` of the first attempts, and `min_rate` beside it.
 
@@ -450,7 +471,7 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 
 # In the order of judgement.
 KINDS: dict[str, type[Rule]] = {
-    rule.kind: rule for rule in (Breaker, Throttle, Bulkhead, RetryBudget, RateLimit)
+    rule.kind: rule for rule in (Feature, Breaker, Throttle, Bulkhead, RetryBudget, RateLimit)
 }
 
 

@@ -15,6 +15,7 @@ from engine.core import (
     breaker,
     budget,
     directory,
+    feature,
     journal,
     policy,
     repair,
@@ -34,7 +35,8 @@ class BreakerSnapshot(msgspec.Struct, frozen=True):
     """A circuit breaker: what its window holds, and seconds until asking is worth it.
 
     `state` is "closed", "open", "half_open", "recovering", "forced_open" or "forced_closed".
-    `calls` and `failures` of a breaker that counts failures in a row are that count.
+    `calls` and `failures` of a breaker that counts failures in a row are that count. `reason` is
+    what the operator said who forced the state, or "".
     """
 
     state: str
@@ -45,6 +47,7 @@ class BreakerSnapshot(msgspec.Struct, frozen=True):
     retry_after: float
     opened: int
     probing: int
+    reason: str
 
 
 class BulkheadSnapshot(msgspec.Struct, frozen=True):
@@ -63,6 +66,21 @@ class RateLimitSnapshot(msgspec.Struct, frozen=True):
     remaining: int
     limit: int
     keys: int | None = None
+
+
+class FeatureSnapshot(msgspec.Struct, frozen=True):
+    """A feature: its state is "configured", or "on" or "off" where an operator forced it so.
+
+    A flip lasts for another `left` seconds, is the `flips`-th and has the operator's `reason`.
+    """
+
+    state: str
+    enabled: bool
+    rollout: float
+    level: int
+    left: float
+    flips: int
+    reason: str
 
 
 class ThrottleSnapshot(msgspec.Struct, frozen=True):
@@ -107,6 +125,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     rate_limit: RateLimitSnapshot | None
     retry_budget: RetryBudgetSnapshot | None
     throttle: ThrottleSnapshot | None
+    feature: FeatureSnapshot | None
 
 
 class ArenaSnapshot(msgspec.Struct, frozen=True):
@@ -126,9 +145,10 @@ class ArenaSnapshot(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """A change: its number, the arena's time in seconds, the policy, and what became of it.
 
-    `what` is configured, retired, repaired, or the state that a circuit entered: closed, opened,
-    half_opened, recovering, forced_open, forced_closed; `generation` is the circuit's, `value` a
-    version or a number of permits given back.
+    `what` is configured, retired, repaired, the state that a circuit entered: closed, opened,
+    half_opened, recovering, forced_open, forced_closed; or what became of a feature: flag_on,
+    flag_off, flag_cleared. `generation` is the circuit's, or counts the flips; `value` is a
+    version, a number of permits given back or the milliseconds of a flip.
     """
 
     number: int
@@ -278,6 +298,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     circuit = breaker.snapshot(arena, row)
     retries = budget.snapshot(arena, row)
     shares = throttle.snapshot(arena, row)
+    flag = feature.snapshot(arena, row)
     return PolicySnapshot(
         name=name,
         version=policy.Policy(arena, name, row).version,
@@ -295,12 +316,22 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
         retry_budget=None if retries is None else RetryBudgetSnapshot(*retries),
         throttle=None if shares is None else ThrottleSnapshot(*shares),
+        feature=None if flag is None else _feature_snapshot(flag),
     )
 
 
-def _breaker_snapshot(circuit: tuple[str, int, int, int, int, int, int, int]) -> BreakerSnapshot:
-    state, generation, calls, failures, slow, wait_ns, opened, probing = circuit
-    return BreakerSnapshot(state, generation, calls, failures, slow, wait_ns / 1e9, opened, probing)
+def _breaker_snapshot(
+    circuit: tuple[str, int, int, int, int, int, int, int, str],
+) -> BreakerSnapshot:
+    state, generation, calls, failures, slow, wait_ns, opened, probing, reason = circuit
+    return BreakerSnapshot(
+        state, generation, calls, failures, slow, wait_ns / 1e9, opened, probing, reason
+    )
+
+
+def _feature_snapshot(flag: tuple[str, bool, int, int, int, int, str]) -> FeatureSnapshot:
+    state, enabled, rollout_ppm, level, left_ns, flips, reason = flag
+    return FeatureSnapshot(state, enabled, rollout_ppm / 1e4, level, left_ns / 1e9, flips, reason)
 
 
 _DEFAULTS = ("ENGINE_ARENA", "ENGINE_POLICIES")

@@ -214,6 +214,35 @@ class ThrottleModel:
         return max(0, requests - self.k_milli * accepts / 1_000) / (requests + 1)
 
 
+@dataclass
+class FlagModel:
+    """What an operator forced and until when, to the millisecond that follows."""
+
+    enabled: bool
+    forced: bool | None = None
+    until: int = 0
+    reason: str = ""
+
+    def flip(self, on: bool, life: int, now: int, reason: str) -> None:
+        self.forced, self.until, self.reason = on, -(-(now + life) // MS) * MS, reason
+
+    def clear(self, now: int) -> bool:
+        was = self.in_force(now)
+        self.until = 0
+        return was
+
+    def in_force(self, now: int) -> bool:
+        return now < self.until
+
+    def is_on(self, now: int) -> bool:
+        return self.forced if self.in_force(now) else self.enabled
+
+    def shown(self, now: int) -> tuple[str, str]:
+        if not self.in_force(now):
+            return "configured", ""
+        return "on" if self.forced else "off", self.reason
+
+
 @dataclass(eq=False)
 class Pass:
     """What a caller got from a breaker: its generation, and while half-open a place."""

@@ -12,15 +12,15 @@ import engine
 ROOT = Path(engine.__file__).parent.parent
 CORE = ROOT / "engine" / "core"
 ORDER = [
-    {"atomic", "protobuf", "siphash", "whole"},
+    {"atomic", "protobuf", "siphash", "share", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
-    {"journal", "fits", "histogram"},
+    {"journal", "fits", "histogram", "remark"},
     {"directory"},
     {"binding"},
     {"repair", "meter"},
     {"view"},
-    {"counter", "limiter", "breaker", "bulkhead", "budget", "throttle"},
+    {"counter", "limiter", "breaker", "bulkhead", "budget", "throttle", "feature"},
     {"admit"},
     {"remote"},
     {"wire", "policy"},

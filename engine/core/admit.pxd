@@ -25,6 +25,7 @@ ctypedef struct verdict:
     uint32_t reason         # adm_reason; ADM_OK: admitted
     uint32_t rule           # adm_rule that refused
     uint32_t would_refuse   # adm_reason of the first shadow rule that would have
+    uint32_t level          # refused as degraded: the level of service to give
     uint32_t tokens         # taken from the rate limit
     int64_t budget_ns       # taken from the balance of the retry budget; less than zero: put in
     int64_t wait_ns         # refused: how long until it is worth asking again
@@ -37,6 +38,8 @@ cdef inline request plain() noexcept nogil:
     cdef request asked
     asked.who.id = 0
     asked.who.home = 0
+    asked.who.bytes = NULL
+    asked.who.size = 0
     asked.cost = 1
     asked.priority = PRIORITY_NORMAL
     asked.attempt = 1
@@ -49,6 +52,7 @@ cdef inline request plain() noexcept nogil:
 cdef inline void refuse(verdict *given, uint32_t reason, uint32_t rule, int64_t wait_ns) noexcept nogil:
     given.reason = reason
     given.rule = rule
+    given.level = 0
     given.wait_ns = wait_ns
 
 

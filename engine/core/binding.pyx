@@ -18,12 +18,13 @@ from engine.core.directory cimport claim_row, publish_params, read_params
 from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
-    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX,
-    ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_cells,
-    adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row, adm_throttle,
-    adm_throttle_params,
+    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE,
+    ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS,
+    ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget,
+    adm_budget_params, adm_cells, adm_feature, adm_feature_params, adm_key, adm_key_table, adm_limiter, adm_limiter_params,
+    adm_override, adm_params, adm_row, adm_throttle, adm_throttle_params,
 )
+from engine.core.share cimport share_key_of
 from engine.core.window cimport window_chunks, window_copy
 
 from engine.core.arena import ArenaError
@@ -146,6 +147,15 @@ cdef _set_throttle(Arena arena, adm_params *params, tuple values):
         throttle.buckets_at = _recut(arena, throttle.buckets_at, bucket_ns, throttle.bucket_ns)
 
 
+cdef _set_feature(Arena arena, adm_params *params, bytes name, tuple values):
+    cdef adm_feature_params *feature = &params.feature
+    params.rules |= ADM_HAS_FEATURE
+    feature.enabled, feature.rollout_ppm, feature.level = values
+    share_key_of(<char *>name, len(name), feature.share)
+    if feature.slot == 0:
+        feature.slot = arena.allot(sizeof(adm_feature))
+
+
 cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
     """Add a segment where there are too few cells: four times as many as there were, so that eight segments suffice."""
     cdef uint32_t total = cells_total(described.ends)
@@ -185,7 +195,7 @@ cdef uint64_t _recut(Arena arena, uint64_t old_at, int64_t old_bucket_ns, int64_
     return buckets_at
 
 
-cdef _change(Arena arena, rules, shadow, adm_params *params):
+cdef _change(Arena arena, bytes name, rules, shadow, adm_params *params):
     """Put `rules` into a block that holds the parameters before: slots, and with them all state, stay."""
     params.rules = ADM_IN_SERVICE
     params.shadow = 0
@@ -199,6 +209,8 @@ cdef _change(Arena arena, rules, shadow, adm_params *params):
         _set_retry_budget(arena, params, rules["retry_budget"])
     if "throttle" in rules:
         _set_throttle(arena, params, rules["throttle"])
+    if "feature" in rules:
+        _set_feature(arena, params, name, rules["feature"])
     for kind in shadow:
         params.shadow |= 1 << (RULES.index(kind) - 1)
 
@@ -229,7 +241,7 @@ cdef uint32_t _bind(Arena arena, name, rules, shadow) except? 0:
         if rules is None:
             params.rules = params.shadow = 0
         else:
-            _change(arena, rules, shadow, &params)
+            _change(arena, encoded, rules, shadow, &params)
         if published == 0 or memcmp(&params, &before, sizeof(adm_params)) != 0:
             publish_params(arena, row, &params)
             _note(arena, index, &params, &before)

@@ -10,10 +10,11 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_word
 from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
-    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_KEYED_SHARED, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_OVERRIDES_MAX,
-    ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_bulkhead_params, adm_cells, adm_key,
-    adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_throttle, adm_throttle_params,
+    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE,
+    ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_KEYED_SHARED, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS,
+    ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_bulkhead_params,
+    adm_cells, adm_feature, adm_feature_params, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override,
+    adm_params, adm_throttle, adm_throttle_params,
 )
 from engine.core.window cimport CHUNK, CHUNKS_MIN
 
@@ -113,6 +114,10 @@ cdef bint _throttle_fits(Arena arena, const adm_throttle_params *throttle) noexc
             and arena.at(throttle.buckets_at, BUCKETS_BYTES) != NULL)
 
 
+cdef bint _feature_fits(Arena arena, const adm_feature_params *feature) noexcept nogil:
+    return feature.slot == 0 or arena.at(feature.slot, sizeof(adm_feature)) != NULL
+
+
 cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
     """Whether every offset and count of a block, in force or kept, stays inside the heap."""
     cdef const adm_limiter_params *limiter = &params.rate_limit
@@ -125,7 +130,7 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
         return False
     if not _breaker_fits(arena, &params.breaker) or not _budget_fits(arena, &params.retry_budget):
         return False
-    if not _throttle_fits(arena, &params.throttle):
+    if not _throttle_fits(arena, &params.throttle) or not _feature_fits(arena, &params.feature):
         return False
     if params.rules & ADM_HAS_RATE_LIMIT and limiter.slot == 0:
         return False
@@ -134,5 +139,7 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
     if params.rules & ADM_HAS_RETRY_BUDGET and params.retry_budget.slot == 0:
         return False
     if params.rules & ADM_HAS_THROTTLE and params.throttle.slot == 0:
+        return False
+    if params.rules & ADM_HAS_FEATURE and params.feature.slot == 0:
         return False
     return not (params.rules & ADM_HAS_BREAKER and params.breaker.slot == 0)

@@ -127,6 +127,7 @@ enum adm_rule {
 #define ADM_HAS_RETRY_BUDGET (1U << (ADM_RULE_RETRY_BUDGET - 1))
 #define ADM_HAS_THROTTLE (1U << (ADM_RULE_THROTTLE - 1))
 #define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER | ADM_HAS_THROTTLE)  /* with one of these an admission is to be reported */
+#define ADM_HAS_FEATURE (1U << (ADM_RULE_FEATURE - 1))
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
 enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
@@ -224,6 +225,15 @@ typedef struct adm_throttle_params {
     uint64_t k_milli;           /* thousandths of a request for every accept */
 } adm_throttle_params;
 
+typedef struct adm_feature_params {
+    uint64_t slot;              /* offset of an adm_feature */
+    uint64_t share[2];          /* made of the policy's name: which keys a rollout contains (share.pxd) */
+    uint32_t enabled;           /* as configured: on (for the rollout), or off for everybody */
+    uint32_t rollout_ppm;       /* millionths of the keys that it is on for */
+    uint32_t level;             /* level of service to give where it is off */
+    uint32_t spare;
+} adm_feature_params;
+
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
     uint32_t rules;             /* ADM_IN_SERVICE | ADM_HAS_...; zero: out of service, or a counter */
@@ -233,6 +243,7 @@ typedef struct adm_params {
     adm_breaker_params breaker;
     adm_budget_params retry_budget;
     adm_throttle_params throttle;
+    adm_feature_params feature;
 } adm_params;
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -257,6 +268,7 @@ typedef struct adm_breaker {
     adm_word asked;             /* callers by CAS; generation 24 | callers 40 since it began to recover */
     adm_word openings;          /* who opens it, before; generation 24 | openings since a recovery, the first apart 8 */
     adm_word opened;            /* who opened it; times it opened */
+    adm_word remark;            /* who forces it, under the init lock; offset of an adm_remark; zero: none yet */
 } adm_breaker;
 
 typedef struct adm_budget {
@@ -268,6 +280,22 @@ typedef struct adm_throttle {
     _Alignas(ADM_LINE)
     adm_word drawn;             /* callers by CAS; calls that drew, whether they were refused or not */
 } adm_throttle;
+
+typedef struct adm_feature {
+    _Alignas(ADM_LINE)
+    adm_word flag;              /* operators by CAS; state 2 | flips 22 | end 40 ms; zero: as configured */
+    adm_word remark;            /* who flips it, under the init lock; offset of an adm_remark; zero: none yet */
+} adm_feature;
+
+/* A text for people beside a word that has numbered states. All of it is written under the init lock. */
+#define ADM_REMARK_WORDS 13
+typedef struct adm_remark {
+    _Alignas(ADM_LINE)
+    adm_word turn;              /* counts, and is odd while the rest is being written; zero: never was */
+    adm_word of;                /* number of the state that it explains */
+    adm_word size;              /* bytes of the text */
+    adm_word text[ADM_REMARK_WORDS];            /* UTF-8 */
+} adm_remark;
 
 /* ---- journal: what changed, for people ---------------------------------------------------------- */
 
@@ -285,6 +313,8 @@ enum adm_change {
     ADM_RETIRED,
     ADM_CIRCUIT,                /* + the state that was entered (breaker.pyx); there are six */
     ADM_REPAIRED = ADM_CIRCUIT + 6, /* value: permits given back; row: the owner's */
+    ADM_FLAG,                   /* + the state that an operator gave it (feature.pyx), of three; value: its life, ms */
+    ADM_LAST_FLAG = ADM_FLAG + 2,
     ADM_CHANGES
 };
 
@@ -352,6 +382,8 @@ _Static_assert(sizeof(adm_key) == 16, "a key is 16 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
 _Static_assert(sizeof(adm_budget) == ADM_LINE, "a retry budget is 64 bytes");
 _Static_assert(sizeof(adm_throttle) == ADM_LINE, "the head of a throttle is 64 bytes");
+_Static_assert(sizeof(adm_feature) == ADM_LINE, "a feature is 64 bytes");
+_Static_assert(sizeof(adm_remark) == 2 * ADM_LINE, "remark");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
 _Static_assert(ADM_HISTOGRAM_BUCKETS == ADM_HISTOGRAM_OCTAVES * ADM_HISTOGRAM_STEPS + 2, "buckets of a histogram");
@@ -374,6 +406,8 @@ static inline uint64_t adm_layout_hash(void)
         ADM_HISTOGRAM_FIRST, ADM_HISTOGRAM_OCTAVES, ADM_HISTOGRAM_STEPS,
         offsetof(adm_params, retry_budget), sizeof(adm_budget_params), sizeof(adm_budget),
         offsetof(adm_params, throttle), sizeof(adm_throttle_params), sizeof(adm_throttle),
+        offsetof(adm_params, feature), sizeof(adm_feature_params), sizeof(adm_feature), sizeof(adm_remark),
+        offsetof(adm_breaker, remark),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

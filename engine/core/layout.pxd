@@ -76,6 +76,7 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_IS_REPORTED
     const uint32_t ADM_HAS_RETRY_BUDGET
     const uint32_t ADM_HAS_THROTTLE
+    const uint32_t ADM_HAS_FEATURE
     const uint32_t ADM_IN_SERVICE
 
     enum:
@@ -173,6 +174,13 @@ cdef extern from "layout.h" nogil:
         int64_t bucket_ns
         uint64_t k_milli
 
+    ctypedef struct adm_feature_params:
+        uint64_t slot
+        uint64_t share[2]
+        uint32_t enabled
+        uint32_t rollout_ppm
+        uint32_t level
+
     ctypedef struct adm_params:
         uint32_t rules
         uint32_t shadow
@@ -181,6 +189,7 @@ cdef extern from "layout.h" nogil:
         adm_breaker_params breaker
         adm_budget_params retry_budget
         adm_throttle_params throttle
+        adm_feature_params feature
 
     ctypedef struct adm_limiter:
         adm_word levels[3]
@@ -196,12 +205,26 @@ cdef extern from "layout.h" nogil:
         adm_word asked
         adm_word openings
         adm_word opened
+        adm_word remark
 
     ctypedef struct adm_budget:
         adm_word balance
 
     ctypedef struct adm_throttle:
         adm_word drawn
+
+    ctypedef struct adm_feature:
+        adm_word flag
+        adm_word remark
+
+    enum:
+        ADM_REMARK_WORDS
+
+    ctypedef struct adm_remark:
+        adm_word turn
+        adm_word of
+        adm_word size
+        adm_word text[13]
 
     const uint32_t ADM_JOURNAL_MAX
 
@@ -215,6 +238,7 @@ cdef extern from "layout.h" nogil:
         ADM_RETIRED
         ADM_CIRCUIT
         ADM_REPAIRED
+        ADM_FLAG
 
     enum:
         ADM_ADMITTED

@@ -48,6 +48,7 @@ cdef class Refusal:
     cdef Policy policy
     cdef uint32_t _reason
     cdef uint32_t _rule
+    cdef uint32_t _level
     cdef int64_t wait_ns
 
 

@@ -74,6 +74,11 @@ cdef class Refusal:
         return self.wait_ns / 1e9
 
     @property
+    def level(self):
+        """The level of service to give instead where the reason is `degraded`; else 0, the full one."""
+        return self._level
+
+    @property
     def remaining(self):
         return self.policy.remaining
 
@@ -123,6 +128,11 @@ cdef class Permit:
     @property
     def retry_after(self):
         return 0.0
+
+    @property
+    def level(self):
+        """The level of service to give: 0, the full one."""
+        return 0
 
     @property
     def remaining(self):
@@ -193,6 +203,8 @@ cdef class Policy:
         inside.owner = self.arena.owner if view.params.rules & ADM_IS_REPORTED else 0
         inside.start_ns = now_ns
         inside.who = asked.who
+        inside.who.bytes = NULL         # the key may be gone before the call ends
+        inside.who.size = 0
         inside.tokens = given.tokens
         inside.permit.word = given.permit.word
         inside.permit.cell = given.permit.cell
@@ -274,6 +286,7 @@ cdef class Policy:
         refusal.policy = self
         refusal._reason = given.reason
         refusal._rule = given.rule
+        refusal._level = given.level
         refusal.wait_ns = given.wait_ns
         return refusal
 

@@ -7,7 +7,7 @@ from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
 from engine.core.layout cimport (
-    adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row, adm_throttle,
+    adm_breaker, adm_feature, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row, adm_throttle,
 )
 
 
@@ -30,6 +30,7 @@ ctypedef struct adm_view:
     adm_word *balance       # of the retry budget
     adm_throttle *throttle
     adm_word *throttle_buckets
+    adm_feature *feature
     cells permits
     cells probes
     adm_word hint           # where this process looks first for a free permit

@@ -40,7 +40,8 @@ TIMED_CIRCUIT = rules.Breaker(
 RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
 ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
-RETRY, SHED = "retry", "shed"
+RETRY, SHED, FLAG = "retry", "shed", "flag"
+WHY, AGAIN = "a reason of more than one word", "flipped again"
 POLICIES = {
     ALL: RULES,
     GATE: (CIRCUIT,),
@@ -49,6 +50,7 @@ POLICIES = {
     TIMED: (TIMED_CIRCUIT,),
     RUN: (RUN_CIRCUIT,),
     SHED: (rules.Throttle(),),
+    FLAG: (rules.Feature(),),
     RETRY: (rules.RetryBudget(ratio=0.5, min_rate="1/day", burst=3), RULES[2]),
 }
 
@@ -385,6 +387,32 @@ def draw_and_perhaps_refuse(world: World) -> Operation:
 def recut_a_throttle(world: World) -> Operation:
     world.take(SHED).failure()
     return lambda: world.eng.bind(spec(SHED, rules.Throttle(window=10)))
+
+
+# ---- a flag ----
+
+
+@case()
+def flip_for_the_first_time(world: World) -> Operation:
+    return lambda: world.eng.policy(FLAG).turn_off(3, WHY)
+
+
+@case()
+def flip_over_another_flip(world: World) -> Operation:
+    world.eng.policy(FLAG).turn_on(3, AGAIN)
+    return lambda: world.eng.policy(FLAG).turn_off(3, WHY)
+
+
+@case()
+def clear_a_flip(world: World) -> Operation:
+    world.eng.policy(FLAG).turn_off(3, WHY)
+    return world.eng.policy(FLAG).clear_flip
+
+
+@case()
+def refuse_degraded(world: World) -> Operation:
+    world.eng.policy(FLAG).turn_off(3)
+    return world.eng.policy(FLAG).try_acquire
 
 
 # ---- primitives ----

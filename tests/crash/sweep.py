@@ -50,6 +50,7 @@ sys.path.insert(0, str(BUILT))
 import cases  # noqa: E402
 
 import engine  # noqa: E402
+import engine.runtime  # noqa: E402
 from engine.testing import ManualClock  # noqa: E402
 
 steps = ctypes.c_uint64.in_dll(points, "adm_crash_steps")
@@ -180,6 +181,7 @@ class Sweep:
         assert eng.snapshot().arena.owners == 2, "a dead owner is taken for a live one"
         self.check_figures(before["figures"], self.figures(eng)["figures"])
         self.check_causes(eng)
+        self.check_flag(eng)
         self.clock.advance(PAST_EVERY_EXPIRY_S)
         assert eng.snapshot().arena.remote_permits == 0
         self.check_rules(eng)
@@ -209,6 +211,13 @@ class Sweep:
             assert one.latency.count <= one.success + one.failure, f"{one.name}: {one}"
             assert ended <= one.admitted, f"{one.name}: {one}"
             assert one.latency.complete, f"{one.name}: {one}"
+
+    def check_flag(self, eng: engine.Engine) -> None:
+        """A reason stands beside its own flip or beside none; the next flip works."""
+        reasons = {"configured": {""}, "on": {"", cases.AGAIN}, "off": {"", cases.WHY}}
+        assert (flag := flag_of(eng)).reason in reasons[flag.state], flag
+        eng.policy(cases.FLAG).turn_on(1, cases.AGAIN)
+        assert (flag_of(eng).state, flag_of(eng).reason) == ("on", cases.AGAIN)
 
     def check_rules(self, eng: engine.Engine) -> None:
         for policy in eng.snapshot().policies:
@@ -288,6 +297,10 @@ class Sweep:
 
 def state_of(eng: engine.Engine, name: str) -> str:
     return next(one.breaker.state for one in eng.snapshot().policies if one.name == name)
+
+
+def flag_of(eng: engine.Engine) -> engine.runtime.FeatureSnapshot:
+    return next(one.feature for one in eng.snapshot().policies if one.name == cases.FLAG)
 
 
 def pool_of(eng: engine.Engine, name: str) -> tuple[int, int]:

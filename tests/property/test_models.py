@@ -19,6 +19,7 @@ from models import (
     BudgetModel,
     BulkheadModel,
     FixedModel,
+    FlagModel,
     PolicyModel,
     RateModel,
     SlidingModel,
@@ -26,7 +27,7 @@ from models import (
     rate_model,
 )
 
-from engine import Engine, Policy, rules
+from engine import Engine, Feature, Policy, rules
 from engine.testing import ManualClock
 
 NS = 1_000_000_000
@@ -324,7 +325,7 @@ class ThrottleMachine(RuleBasedStateMachine):
         self.now = start
         self.clock = ManualClock(float(max(1, start // NS)))
         self.clock.advance((start - max(1, start // NS) * NS) / NS)
-        self.engine = Engine(clock=self.clock, arena_size=2 << 20)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
         self.policy = Policy("model/throttled", rule, engine=self.engine)
         self.model = ThrottleModel(*rule.core())
         self.out: list[Any] = []
@@ -366,6 +367,50 @@ class ThrottleMachine(RuleBasedStateMachine):
             assert abs(found.probability - self.model.probability(self.now)) < 1e-9
 
 
+class FlagMachine(RuleBasedStateMachine):
+    """Two handles on one flag, flipped and cleared, as time passes."""
+
+    @initialize(start=STARTS, enabled=st.booleans())
+    def begin(self, start: int, enabled: bool) -> None:
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
+        make = {"enabled": enabled, "name": "model/flag", "engine": self.engine}
+        self.handles = [Feature(**make), Feature(**make)]
+        self.model = FlagModel(enabled)
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @precondition(lambda self: self.model.in_force(self.now))
+    @rule(distance=st.integers(-1, 1))
+    def advance_to_the_end(self, distance: int) -> None:
+        self.advance(self.model.until - self.now + distance)
+
+    @rule(which=st.integers(0, 1), on=st.booleans(), ttl=LIVES, reason=st.text(max_size=26))
+    def flip(self, which: int, on: bool, ttl: float | str, reason: str) -> None:
+        handle = self.handles[which]
+        (handle.turn_on if on else handle.turn_off)(ttl, reason)
+        self.model.flip(on, rules.force_ns(ttl), self.now, reason)
+
+    @rule(which=st.integers(0, 1))
+    def clear(self, which: int) -> None:
+        assert self.handles[which].clear() == self.model.clear(self.now)
+
+    @invariant()
+    def looks_alike(self) -> None:
+        for handle in getattr(self, "handles", []):
+            assert handle.is_on() == self.model.is_on(self.now)
+            assert (handle.state, handle.reason) == self.model.shown(self.now)
+
+
 class SlidingWindowMachine(PolicyMachine):
     rate = windows("sliding_window")
 
@@ -401,5 +446,6 @@ TestFixedWindow = FixedWindowMachine.TestCase
 TestBulkhead = BulkheadMachine.TestCase
 TestBudget = BudgetMachine.TestCase
 TestThrottle = ThrottleMachine.TestCase
+TestFlag = FlagMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

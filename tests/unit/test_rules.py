@@ -11,6 +11,7 @@ from engine.rules import (
     KINDS,
     Breaker,
     Bulkhead,
+    Feature,
     PolicySet,
     PolicySpec,
     RateLimit,
@@ -36,6 +37,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert Bulkhead(32).core() == (32, 0)
     assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536)
     assert Throttle().core() == (2_000, 12 * 10**9)
+    assert Feature().core() == (1, 1_000_000, 1)
     assert RetryBudget().core() == (333_333_334, 100, 66_666_666, 3)
 
 
@@ -93,6 +95,8 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
         (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
         (Throttle, "k", 1, 100, [0.9, 101]),
         (Throttle, "window", 1, 3_600, [0.9, "999ms", 3_601]),
+        (Feature, "rollout", 0, 100, [-0.1, 100.1]),
+        (Feature, "level", 1, 255, [0, 256]),
         (RetryBudget, "ratio", 1e-6, 1, [0, 1.1]),
         (RetryBudget, "min_rate", "1/day", "10000000/s", ["0/s", "10000001/s"]),
         (RetryBudget, "burst", 1, 3_000_000, [0, 1_000_000_001]),
@@ -106,6 +110,7 @@ def test_parameter_is_accepted_only_inside_its_range(
         "bulkhead": {"limit": 8},
         "rate_limit": {"rate": "100/s"},
         "retry_budget": {},
+        "feature": {},
         "throttle": {},
     }
     usual = required[rule.kind]
@@ -127,6 +132,8 @@ def test_parameter_is_accepted_only_inside_its_range(
         (Breaker, "failure_rate", True),
         (Breaker, "open_for", None),
         (Breaker, "open_for", False),
+        (Feature, "enabled", 1),
+        (Feature, "enabled", "true"),
         (Bulkhead, "limit", None),
         (RateLimit, "rate", 100),
         (RateLimit, "rate", "100"),
@@ -233,6 +240,7 @@ def test_interval_never_exceeds_the_rate(count: int, unit: str, burst: int) -> N
 
 def test_kinds_are_in_order_of_judgement() -> None:
     assert list(KINDS.items()) == [
+        ("feature", Feature),
         ("breaker", Breaker),
         ("throttle", Throttle),
         ("bulkhead", Bulkhead),
