@@ -29,6 +29,7 @@ MODULES = [
     "budget",
     "throttle",
     "feature",
+    "health",
     "admit",
     "remote",
     "policy",

@@ -20,7 +20,15 @@ from engine.errors import (
     UnknownPolicy,
 )
 from engine.policy import Policy
-from engine.primitives import Bulkhead, CircuitBreaker, Counter, Feature, Limiter, RetryBudget
+from engine.primitives import (
+    Bulkhead,
+    CircuitBreaker,
+    Counter,
+    Feature,
+    HealthCheck,
+    Limiter,
+    RetryBudget,
+)
 from engine.runtime import Engine, Snapshot, default
 
 __all__ = [
@@ -42,6 +50,7 @@ __all__ = [
     "Degraded",
     "Engine",
     "Feature",
+    "HealthCheck",
     "Invalid",
     "Limiter",
     "Permit",

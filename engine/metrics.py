@@ -7,7 +7,7 @@ The totals are those of the whole host, whichever process is scraped. The labels
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 try:
@@ -23,8 +23,10 @@ except ImportError:
         "engine.metrics needs prometheus_client: pip install 'admittance[metrics]'"
     ) from None
 
+from engine.core.health import STATUSES
+
 if TYPE_CHECKING:
-    from engine.runtime import ArenaSnapshot, Engine, PolicySnapshot
+    from engine.runtime import ArenaSnapshot, CheckSnapshot, Engine, PolicySnapshot
 
 POLICY = ("service", "operation")
 DURATION_BOUNDS = {bound: str(bound) for bound in (2**power / 1e9 for power in range(16, 37))}
@@ -52,6 +54,7 @@ class EngineCollector(Collector):
         yield from _durations(snapshot.policies)
         yield from _rules(snapshot.policies)
         yield from _arena(snapshot.arena)
+        yield _checks(self._engine.checks())
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -156,6 +159,17 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
         if policy.throttle:
             throttles.add_metric(labels, policy.throttle.probability)
     return iter((circuits, in_use, limits, tokens, retries, throttles, degraded))
+
+
+def _checks(checks: Mapping[str, CheckSnapshot]) -> Metric:
+    family = GaugeMetricFamily(
+        "admittance_health_status",
+        "0 unknown, 1 healthy, 2 degraded, 3 unhealthy.",
+        labels=("check",),
+    )
+    for name, check in checks.items():
+        family.add_metric((name,), STATUSES.index(check.status))
+    return family
 
 
 def _arena(arena: ArenaSnapshot) -> Iterator[Metric]:

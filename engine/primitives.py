@@ -7,10 +7,12 @@ name may be left out. Raises ValueError for a wrong parameter and for a missing 
 
 from typing import Any
 
-from engine.core import breaker, budget, bulkhead, counter, feature, limiter
+from engine.core import breaker, budget, bulkhead, counter, feature, health, limiter
 from engine.rules import Breaker, RateLimit, force_ns
 from engine.rules import Bulkhead as BulkheadRule
+from engine.rules import Check as CheckRule
 from engine.rules import Feature as FeatureRule
+from engine.rules import Health as HealthRule
 from engine.rules import RetryBudget as RetryBudgetRule
 from engine.runtime import Engine, default
 
@@ -118,6 +120,22 @@ class Feature(feature.Feature):
     def clear(self, reason: str = "") -> bool:
         """Let it be as configured again. False where it is already. Raises as `turn_on` does."""
         return feature.clear(self.arena, self.row, reason)
+
+
+class HealthCheck(health.Check):
+    """What a named check says: `report("healthy")`, `status`; all processes of the host read it.
+
+    `parameters` are those of `rules.Check`. Policies hang on it by `rules.Health(name)`.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, name: str, *, engine: Engine | None = None, **parameters: Any
+    ) -> "HealthCheck":
+        engine = engine or default()
+        row = engine.bind_check(HealthRule(name), CheckRule(**parameters))
+        return super().__new__(cls, engine.arena, row)
 
 
 class Counter(counter.Counter):

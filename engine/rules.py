@@ -38,6 +38,8 @@ _LARGEST_WINDOW = {"sliding_window": 100_000, "fixed_window": 250_000_000}
 _OVERFLOWS = ("refuse", "shared")
 _LARGEST_BURST = 1_000_000_000
 _MOST_OVERRIDES = 1_024
+_LONGEST_CHECK_NAME = 64
+_LIVES_OF_A_CACHE = 3  # one refresh may be missed, and the next be late
 _MODES = ("enforce", "shadow", "off")
 
 
@@ -67,6 +69,12 @@ def _rate(text: str) -> str:
 def _span(text: str) -> str:
     if not _SHORTEST_WINDOW_S <= seconds(text) <= _LONGEST_WINDOW_S:
         raise ValueError(f"{text!r} is out of range")
+    return text
+
+
+def _check_name(text: str) -> str:
+    if not 1 <= len(text) <= _LONGEST_CHECK_NAME or NAME.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is no name of a check")
     return text
 
 
@@ -107,6 +115,11 @@ Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGO
 Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
 Mode = Annotated[str, Meta(description=_either(_MODES)), _one_of(_MODES)]
 Overrides = dict[str, str]
+CheckName = Annotated[
+    str,
+    Meta(description="a name of 1 to 64 characters of a-z, 0-9 and . _ / -"),
+    _check_name,
+]
 KeyName = Annotated[str, Meta(description="a name of 1 to 64 characters"), _key_name]
 
 
@@ -360,6 +373,38 @@ class Feature(Rule, frozen=True, kw_only=True):
         return int(self.enabled), round(self.rollout * 10_000), self.level
 
 
+class _Checked(Rule, frozen=True):
+    check: CheckName
+
+
+class Health(_Checked, frozen=True, kw_only=True):
+    """Refuses as `unhealthy` while the check of that name is known to be unhealthy."""
+
+    kind: ClassVar[str] = "health"
+
+    def core(self) -> tuple[int, ...]:
+        """Return the bytes of the check's name."""
+        return tuple(self.check.encode())
+
+
+class Check(Rule, frozen=True, kw_only=True):
+    """What makes a check unhealthy, and for how long a result counts; no rule of a policy.
+
+    `fail_after` bad results in a row make it unhealthy, `ok_after` good ones end that. A result is
+    refreshed every `cache` seconds, and says nothing any more when it is three times as old.
+    """
+
+    kind: ClassVar[str] = "check"
+
+    cache: Annotated[float, Meta(ge=0.01, le=86_400)] | Duration = 60.0
+    fail_after: Annotated[int, Meta(ge=1, le=100)] = 2
+    ok_after: Annotated[int, Meta(ge=1, le=100)] = 2
+
+    def core(self) -> tuple[int, ...]:
+        """Return life_ns, fail_after, ok_after."""
+        return _LIVES_OF_A_CACHE * _ns(self.cache), self.fail_after, self.ok_after
+
+
 class RetryBudget(Rule, frozen=True, kw_only=True):
     """Admits retries up to a share of `ratio` of the first attempts, and `min_rate` beside it.
 
@@ -471,7 +516,8 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 
 # In the order of judgement.
 KINDS: dict[str, type[Rule]] = {
-    rule.kind: rule for rule in (Feature, Breaker, Throttle, Bulkhead, RetryBudget, RateLimit)
+    rule.kind: rule
+    for rule in (Feature, Health, Breaker, Throttle, Bulkhead, RetryBudget, RateLimit)
 }
 
 

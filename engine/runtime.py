@@ -16,6 +16,7 @@ from engine.core import (
     budget,
     directory,
     feature,
+    health,
     journal,
     policy,
     repair,
@@ -23,10 +24,11 @@ from engine.core import (
     wire,
 )
 from engine.core.arena import DEFAULT_SIZE, Arena
+from engine.core.binding import CHECK_PREFIX
 from engine.core.clock import ManualClock
 from engine.latency import LatencySnapshot
 from engine.policy import Policy
-from engine.rules import PolicySet, PolicySpec, Rule
+from engine.rules import Check, Health, PolicySet, PolicySpec, Rule
 
 UNNAMED = "~"
 
@@ -66,6 +68,19 @@ class RateLimitSnapshot(msgspec.Struct, frozen=True):
     remaining: int
     limit: int
     keys: int | None = None
+
+
+class CheckSnapshot(msgspec.Struct, frozen=True):
+    """A check: its status, how many results in a row were alike, their age in seconds, a message.
+
+    `status` is "unknown", "healthy", "degraded" or "unhealthy"; without a result that still counts
+    it is unknown and `age` None.
+    """
+
+    status: str
+    run: int
+    age: float | None
+    message: str
 
 
 class FeatureSnapshot(msgspec.Struct, frozen=True):
@@ -126,6 +141,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     retry_budget: RetryBudgetSnapshot | None
     throttle: ThrottleSnapshot | None
     feature: FeatureSnapshot | None
+    health: str | None
 
 
 class ArenaSnapshot(msgspec.Struct, frozen=True):
@@ -147,8 +163,10 @@ class Event(msgspec.Struct, frozen=True):
 
     `what` is configured, retired, repaired, the state that a circuit entered: closed, opened,
     half_opened, recovering, forced_open, forced_closed; or what became of a feature: flag_on,
-    flag_off, flag_cleared. `generation` is the circuit's, or counts the flips; `value` is a
-    version, a number of permits given back or the milliseconds of a flip.
+    flag_off, flag_cleared; or the status that a check entered: check_unknown, check_healthy,
+    check_degraded, check_unhealthy, with "~health/" before its name. `generation` is the circuit's,
+    or counts the flips or changes; `value` is a version, a number of permits given back or the
+    milliseconds of a flip.
     """
 
     number: int
@@ -227,6 +245,17 @@ class Engine:
             return binding.retire(self.arena, f"{UNNAMED}counter/{name}")
         return binding.retire(self.arena, self._unnamed_name("counter"))
 
+    def bind_check(self, named: Health, check: Check) -> int:
+        """Publish a check and return its row; what it says stays."""
+        return binding.bind_check(self.arena, named.check, check.core())
+
+    def checks(self) -> dict[str, CheckSnapshot]:
+        """What every check of the arena says, by its name."""
+        rows = sorted(health.names(self.arena).items())
+        return {
+            name: CheckSnapshot(*health.Check(self.arena, row).snapshot()) for name, row in rows
+        }
+
     def _unnamed_name(self, kind: str) -> str:
         if self.arena.path is not None:
             raise ValueError(
@@ -268,6 +297,7 @@ class Engine:
     def journal(self, since: int = 0) -> list[Event]:
         """What changed from event number `since` on; the last 1,024 events are remembered."""
         names = {row: name for name, row in self._rows().items()}
+        names |= {row: f"{CHECK_PREFIX}{name}" for name, row in health.names(self.arena).items()}
         return [
             Event(number, time, "" if what == "repaired" else names.get(row, ""), what, *rest)
             for number, time, what, row, *rest in journal.read(self.arena, since)
@@ -317,6 +347,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         retry_budget=None if retries is None else RetryBudgetSnapshot(*retries),
         throttle=None if shares is None else ThrottleSnapshot(*shares),
         feature=None if flag is None else _feature_snapshot(flag),
+        health=health.snapshot(arena, row),
     )
 
 

@@ -243,6 +243,37 @@ class FlagModel:
         return "on" if self.forced else "off", self.reason
 
 
+@dataclass
+class CheckModel:
+    """The results since the last silence, and the status that they made of it."""
+
+    life: int
+    fail_after: int
+    ok_after: int
+    status: str = "unknown"
+    results: list[str] = field(default_factory=list)
+    until: int = 0
+
+    def shown(self, now: int) -> str:
+        return self.status if now < self.until else "unknown"
+
+    def run(self) -> int:
+        """How many of the last results were alike: bad, or not."""
+        kinds = [result == "unhealthy" for result in reversed(self.results)]
+        return next((i for i, kind in enumerate(kinds) if kind != kinds[0]), len(kinds))
+
+    def report(self, result: str, now: int) -> None:
+        if now >= self.until:
+            self.status, self.results = "unknown", []
+        self.results.append(result)
+        if result == "unhealthy":
+            if self.run() >= self.fail_after:
+                self.status = result
+        elif self.status != "unhealthy" or self.run() >= self.ok_after:
+            self.status = result
+        self.until = -(-(now + self.life) // MS) * MS
+
+
 @dataclass(eq=False)
 class Pass:
     """What a caller got from a breaker: its generation, and while half-open a place."""

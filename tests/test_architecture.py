@@ -20,7 +20,7 @@ ORDER = [
     {"binding"},
     {"repair", "meter"},
     {"view"},
-    {"counter", "limiter", "breaker", "bulkhead", "budget", "throttle", "feature"},
+    {"counter", "limiter", "breaker", "bulkhead", "budget", "throttle", "feature", "health"},
     {"admit"},
     {"remote"},
     {"wire", "policy"},

@@ -1,6 +1,6 @@
 """The fused path: one call judges every rule of a policy, one call reports how the work ended.
 
-Order: feature, breaker, throttle, bulkhead, retry budget, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
+Order: feature, health, breaker, throttle, bulkhead, retry budget, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
 later rule refuses, so a refusal consumes nothing. One clock read an admission, one a report.
 
 A rule in the shadow judges and counts as if it were in force, and takes its permits and tokens where it has them; where it would
@@ -16,13 +16,15 @@ from engine.core.budget cimport budget_give, budget_take, budget_take_back
 from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_take
 from engine.core.clock cimport clock_ns
 from engine.core.feature cimport feature_is_on
+from engine.core.health cimport health_refuses
 from engine.core.histogram cimport histogram_record
 from engine.core.layout cimport (
     ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DEGRADED, ADM_DURATION_NS, ADM_FAILURE,
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE,
-    ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK, ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED,
-    ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_FEATURE, ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET,
-    ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS, ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET,
+    ADM_HAS_THROTTLE, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK, ADM_RATE_LIMITED, ADM_REASONS,
+    ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_FEATURE, ADM_RULE_HEALTH,
+    ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS, ADM_TALLY, ADM_UNHEALTHY, ADM_VOID,
+    ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
@@ -45,6 +47,10 @@ cdef bint _feature_admits(adm_view *view, int64_t now_ns, const request *asked, 
         return True
     given.level = view.params.feature.level
     return False
+
+
+cdef inline bint _health_admits(adm_view *view, int64_t now_ns, verdict *given) noexcept nogil:
+    return not health_refuses(&view.health.status, now_ns) or _excused(view, given, ADM_UNHEALTHY, ADM_RULE_HEALTH, 0)
 
 
 cdef bint _breaker_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
@@ -120,6 +126,8 @@ cdef bint _all_admit(adm_view *view, uint32_t owner, int64_t now_ns, const reque
             and not _excused(view, given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)):
         return False
     if rules & ADM_HAS_FEATURE and not _feature_admits(view, now_ns, asked, given):
+        return False
+    if rules & ADM_HAS_HEALTH and not _health_admits(view, now_ns, given):
         return False
     if rules & ADM_HAS_BREAKER and not _breaker_admits(view, owner, now_ns, asked, keep, given):
         return False

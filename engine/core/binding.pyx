@@ -19,10 +19,10 @@ from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
     ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE,
-    ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS,
-    ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget,
-    adm_budget_params, adm_cells, adm_feature, adm_feature_params, adm_key, adm_key_table, adm_limiter, adm_limiter_params,
-    adm_override, adm_params, adm_row, adm_throttle, adm_throttle_params,
+    ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX,
+    ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker, adm_breaker_params,
+    adm_budget, adm_budget_params, adm_cells, adm_check, adm_feature, adm_feature_params, adm_key, adm_key_table,
+    adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row, adm_throttle, adm_throttle_params,
 )
 from engine.core.share cimport share_key_of
 from engine.core.window cimport window_chunks, window_copy
@@ -35,6 +35,8 @@ cdef uint32_t KEY_CELLS_FIRST = 2048
 
 # By their numbers in layout.h and on the wire.
 RULES = ("", "rate_limit", "bulkhead", "breaker", "shedder", "retry_budget", "feature", "chaos", "health", "throttle")
+
+CHECK_PREFIX = "~health/"        # of the names of rows that are checks
 
 
 cdef _set_rate_limit(Arena arena, adm_params *params, tuple values):
@@ -211,8 +213,37 @@ cdef _change(Arena arena, bytes name, rules, shadow, adm_params *params):
         _set_throttle(arena, params, rules["throttle"])
     if "feature" in rules:
         _set_feature(arena, params, name, rules["feature"])
+    if "health" in rules:
+        _set_health(arena, params, rules["health"])
     for kind in shadow:
         params.shadow |= 1 << (RULES.index(kind) - 1)
+
+
+cdef uint32_t _claim_check(Arena arena, name, tuple values, adm_params *params) except? 0:
+    """The row of a check and its parameters; with `values` they are those, without it is at least made. The caller holds the init lock."""
+    cdef bytes encoded = (CHECK_PREFIX + name).encode()
+    cdef uint32_t index = claim_row(arena, encoded)
+    cdef adm_row *row = arena.row(index)
+    cdef adm_params before
+    cdef uint64_t published
+    if not read_params(arena, row, &published, &before):
+        memset(&before, 0, sizeof(adm_params))
+    params[0] = before
+    if values is not None:
+        params.check.life_ns, params.check.fail_after, params.check.ok_after = values
+    if params.check.slot == 0:
+        params.check.slot = arena.allot(sizeof(adm_check))
+    if memcmp(params, &before, sizeof(adm_params)) != 0:
+        publish_params(arena, row, params)
+    return index
+
+
+cdef _set_health(Arena arena, adm_params *params, tuple values):
+    """Hang the policy on the check whose name has these bytes, which may come later."""
+    cdef adm_params of_check
+    params.rules |= ADM_HAS_HEALTH
+    _claim_check(arena, bytes(values).decode(), None, &of_check)
+    params.health.slot = of_check.check.slot
 
 
 cdef _note(Arena arena, uint32_t index, const adm_params *params, const adm_params *before):
@@ -255,6 +286,13 @@ def bind(Arena arena not None, name, rules, shadow=()):
     keeps its state. The kinds in `shadow` judge and count and never refuse. Raises ArenaError where the arena is full.
     """
     return _bind(arena, name, rules, shadow)
+
+
+def bind_check(Arena arena not None, name, values):
+    """Publish a check and return its row: (life_ns, fail_after, ok_after). What it says stays. Raises ArenaError where the arena is full."""
+    cdef adm_params params
+    with arena.init_lock():
+        return _claim_check(arena, name, values, &params)
 
 
 def retire(Arena arena not None, name):

@@ -127,6 +127,7 @@ enum adm_rule {
 #define ADM_HAS_RETRY_BUDGET (1U << (ADM_RULE_RETRY_BUDGET - 1))
 #define ADM_HAS_THROTTLE (1U << (ADM_RULE_THROTTLE - 1))
 #define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER | ADM_HAS_THROTTLE)  /* with one of these an admission is to be reported */
+#define ADM_HAS_HEALTH (1U << (ADM_RULE_HEALTH - 1))
 #define ADM_HAS_FEATURE (1U << (ADM_RULE_FEATURE - 1))
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
@@ -234,6 +235,18 @@ typedef struct adm_feature_params {
     uint32_t spare;
 } adm_feature_params;
 
+typedef struct adm_health_params {
+    uint64_t slot;              /* offset of the adm_check that the policy hangs on; zero: on none */
+} adm_health_params;
+
+/* Of a row that is a check, and of no policy. */
+typedef struct adm_check_params {
+    uint64_t slot;              /* offset of its adm_check; zero: this row is no check */
+    int64_t life_ns;            /* how long a result counts */
+    uint32_t fail_after;        /* bad results in a row that make it unhealthy */
+    uint32_t ok_after;          /* good ones that end that */
+} adm_check_params;
+
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
     uint32_t rules;             /* ADM_IN_SERVICE | ADM_HAS_...; zero: out of service, or a counter */
@@ -244,6 +257,8 @@ typedef struct adm_params {
     adm_budget_params retry_budget;
     adm_throttle_params throttle;
     adm_feature_params feature;
+    adm_health_params health;
+    adm_check_params check;
 } adm_params;
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -297,6 +312,12 @@ typedef struct adm_remark {
     adm_word text[ADM_REMARK_WORDS];            /* UTF-8 */
 } adm_remark;
 
+typedef struct adm_check {
+    _Alignas(ADM_LINE)
+    adm_word status;            /* who reports, by CAS; status 2 | bad 1 | run 7 | changes 14 | stale 40 ms; zero: unknown */
+    adm_word remark;            /* who reports, under the init lock; offset of an adm_remark; zero: none yet */
+} adm_check;
+
 /* ---- journal: what changed, for people ---------------------------------------------------------- */
 
 /* Every word carries the low 16 bits of the event's number + 1, so a reader knows whether they belong together. */
@@ -315,6 +336,8 @@ enum adm_change {
     ADM_REPAIRED = ADM_CIRCUIT + 6, /* value: permits given back; row: the owner's */
     ADM_FLAG,                   /* + the state that an operator gave it (feature.pyx), of three; value: its life, ms */
     ADM_LAST_FLAG = ADM_FLAG + 2,
+    ADM_CHECKED,                /* + the status that a check entered (health.pyx), of four */
+    ADM_LAST_CHECKED = ADM_CHECKED + 3,
     ADM_CHANGES
 };
 
@@ -383,6 +406,7 @@ _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 byt
 _Static_assert(sizeof(adm_budget) == ADM_LINE, "a retry budget is 64 bytes");
 _Static_assert(sizeof(adm_throttle) == ADM_LINE, "the head of a throttle is 64 bytes");
 _Static_assert(sizeof(adm_feature) == ADM_LINE, "a feature is 64 bytes");
+_Static_assert(sizeof(adm_check) == ADM_LINE, "a check is 64 bytes");
 _Static_assert(sizeof(adm_remark) == 2 * ADM_LINE, "remark");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
@@ -408,6 +432,7 @@ static inline uint64_t adm_layout_hash(void)
         offsetof(adm_params, throttle), sizeof(adm_throttle_params), sizeof(adm_throttle),
         offsetof(adm_params, feature), sizeof(adm_feature_params), sizeof(adm_feature), sizeof(adm_remark),
         offsetof(adm_breaker, remark),
+        offsetof(adm_params, health), sizeof(adm_check_params), sizeof(adm_check),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

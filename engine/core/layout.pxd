@@ -76,6 +76,7 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_IS_REPORTED
     const uint32_t ADM_HAS_RETRY_BUDGET
     const uint32_t ADM_HAS_THROTTLE
+    const uint32_t ADM_HAS_HEALTH
     const uint32_t ADM_HAS_FEATURE
     const uint32_t ADM_IN_SERVICE
 
@@ -181,6 +182,15 @@ cdef extern from "layout.h" nogil:
         uint32_t rollout_ppm
         uint32_t level
 
+    ctypedef struct adm_health_params:
+        uint64_t slot
+
+    ctypedef struct adm_check_params:
+        uint64_t slot
+        int64_t life_ns
+        uint32_t fail_after
+        uint32_t ok_after
+
     ctypedef struct adm_params:
         uint32_t rules
         uint32_t shadow
@@ -190,6 +200,8 @@ cdef extern from "layout.h" nogil:
         adm_budget_params retry_budget
         adm_throttle_params throttle
         adm_feature_params feature
+        adm_health_params health
+        adm_check_params check
 
     ctypedef struct adm_limiter:
         adm_word levels[3]
@@ -226,6 +238,10 @@ cdef extern from "layout.h" nogil:
         adm_word size
         adm_word text[13]
 
+    ctypedef struct adm_check:
+        adm_word status
+        adm_word remark
+
     const uint32_t ADM_JOURNAL_MAX
 
     ctypedef struct adm_event:
@@ -239,6 +255,7 @@ cdef extern from "layout.h" nogil:
         ADM_CIRCUIT
         ADM_REPAIRED
         ADM_FLAG
+        ADM_CHECKED
 
     enum:
         ADM_ADMITTED

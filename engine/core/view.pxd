@@ -7,7 +7,7 @@ from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
 from engine.core.layout cimport (
-    adm_breaker, adm_feature, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row, adm_throttle,
+    adm_breaker, adm_check, adm_feature, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row, adm_throttle,
 )
 
 
@@ -31,6 +31,8 @@ ctypedef struct adm_view:
     adm_throttle *throttle
     adm_word *throttle_buckets
     adm_feature *feature
+    adm_check *health       # that the policy hangs on
+    adm_check *check        # that this row is
     cells permits
     cells probes
     adm_word hint           # where this process looks first for a free permit

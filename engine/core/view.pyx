@@ -15,8 +15,9 @@ from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE,
-    adm_breaker, adm_budget, adm_feature, adm_limiter, adm_override, adm_params, adm_rate, adm_throttle,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET,
+    ADM_HAS_THROTTLE, adm_breaker, adm_budget, adm_check, adm_feature, adm_limiter, adm_override, adm_params, adm_rate,
+    adm_throttle,
 )
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_histogram, meter_of
@@ -47,6 +48,10 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.throttle_buckets = <adm_word *>(arena.base + params.throttle.buckets_at)
     if params.rules & ADM_HAS_FEATURE:
         view.feature = <adm_feature *>(arena.base + params.feature.slot)
+    if params.rules & ADM_HAS_HEALTH:
+        view.health = <adm_check *>(arena.base + params.health.slot)
+    if params.check.slot:
+        view.check = <adm_check *>(arena.base + params.check.slot)
 
 
 cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil:

@@ -40,7 +40,7 @@ TIMED_CIRCUIT = rules.Breaker(
 RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
 ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
-RETRY, SHED, FLAG = "retry", "shed", "flag"
+RETRY, SHED, FLAG, HUNG = "retry", "shed", "flag", "hung"
 WHY, AGAIN = "a reason of more than one word", "flipped again"
 POLICIES = {
     ALL: RULES,
@@ -51,6 +51,7 @@ POLICIES = {
     RUN: (RUN_CIRCUIT,),
     SHED: (rules.Throttle(),),
     FLAG: (rules.Feature(),),
+    HUNG: (rules.Health("db"),),
     RETRY: (rules.RetryBudget(ratio=0.5, min_rate="1/day", burst=3), RULES[2]),
 }
 
@@ -413,6 +414,32 @@ def clear_a_flip(world: World) -> Operation:
 def refuse_degraded(world: World) -> Operation:
     world.eng.policy(FLAG).turn_off(3)
     return world.eng.policy(FLAG).try_acquire
+
+
+# ---- a check ----
+
+
+@case()
+def report_a_check_with_a_message(world: World) -> Operation:
+    check = engine.HealthCheck("db", engine=world.eng)
+    check.report("unhealthy")
+    return lambda: check.report("unhealthy", "no answer")
+
+
+@case()
+def bind_a_check_and_a_policy_on_it(world: World) -> Operation:
+    def bind() -> None:
+        world.eng.bind(spec(HUNG, rules.Health("new")))
+        engine.HealthCheck("new", engine=world.eng).report("healthy")
+
+    return bind
+
+
+@case()
+def refuse_unhealthy(world: World) -> Operation:
+    for _ in range(2):
+        engine.HealthCheck("db", engine=world.eng).report("unhealthy")
+    return world.eng.policy(HUNG).try_acquire
 
 
 # ---- primitives ----

@@ -182,6 +182,7 @@ class Sweep:
         self.check_figures(before["figures"], self.figures(eng)["figures"])
         self.check_causes(eng)
         self.check_flag(eng)
+        self.check_health(eng)
         self.clock.advance(PAST_EVERY_EXPIRY_S)
         assert eng.snapshot().arena.remote_permits == 0
         self.check_rules(eng)
@@ -218,6 +219,13 @@ class Sweep:
         assert (flag := flag_of(eng)).reason in reasons[flag.state], flag
         eng.policy(cases.FLAG).turn_on(1, cases.AGAIN)
         assert (flag_of(eng).state, flag_of(eng).reason) == ("on", cases.AGAIN)
+
+    def check_health(self, eng: engine.Engine) -> None:
+        """Results are taken in again, and a message is the status's own or none."""
+        for name, check in eng.checks().items():
+            assert check.message in ("", "no answer")
+            assert engine.HealthCheck(name, ok_after=1, engine=eng).report("healthy") == "healthy"
+        assert eng.policy(cases.HUNG).try_acquire()
 
     def check_rules(self, eng: engine.Engine) -> None:
         for policy in eng.snapshot().policies:

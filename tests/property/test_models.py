@@ -18,6 +18,7 @@ from models import (
     BreakerModel,
     BudgetModel,
     BulkheadModel,
+    CheckModel,
     FixedModel,
     FlagModel,
     PolicyModel,
@@ -27,7 +28,7 @@ from models import (
     rate_model,
 )
 
-from engine import Engine, Feature, Policy, rules
+from engine import Engine, Feature, HealthCheck, Policy, rules
 from engine.testing import ManualClock
 
 NS = 1_000_000_000
@@ -411,6 +412,57 @@ class FlagMachine(RuleBasedStateMachine):
             assert (handle.state, handle.reason) == self.model.shown(self.now)
 
 
+class CheckMachine(RuleBasedStateMachine):
+    """A check that is reported to, and a policy that hangs on it."""
+
+    @initialize(
+        start=STARTS,
+        cache=st.sampled_from((0.01, 1, 60.0)) | st.floats(0.01, 100),
+        fail_after=st.integers(1, 4),
+        ok_after=st.integers(1, 4),
+    )
+    def begin(self, start: int, cache: float, fail_after: int, ok_after: int) -> None:
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
+        self.policy = Policy("model/hung", rules.Health("db"), engine=self.engine)
+        rule = rules.Check(cache=cache, fail_after=fail_after, ok_after=ok_after)
+        self.check = HealthCheck(
+            "db", cache=cache, fail_after=fail_after, ok_after=ok_after, engine=self.engine
+        )
+        self.model = CheckModel(*rule.core())
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @precondition(lambda self: self.model.until > self.now)
+    @rule(distance=st.integers(-1, 1))
+    def advance_to_the_end(self, distance: int) -> None:
+        self.advance(self.model.until - self.now + distance)
+
+    @rule(result=st.sampled_from(("healthy", "degraded", "unhealthy")), times=st.integers(1, 3))
+    def report(self, result: str, times: int) -> None:
+        for _ in range(times):
+            self.model.report(result, self.now)
+            assert self.check.report(result) == self.model.shown(self.now)
+
+    @invariant()
+    def looks_alike(self) -> None:
+        if hasattr(self, "model"):
+            status = self.model.shown(self.now)
+            assert self.check.status == status
+            assert bool(self.policy.try_acquire()) == (status != "unhealthy")
+            if self.now < self.model.until:
+                assert self.check.snapshot()[1] == self.model.run()
+
+
 class SlidingWindowMachine(PolicyMachine):
     rate = windows("sliding_window")
 
@@ -447,5 +499,6 @@ TestBulkhead = BulkheadMachine.TestCase
 TestBudget = BudgetMachine.TestCase
 TestThrottle = ThrottleMachine.TestCase
 TestFlag = FlagMachine.TestCase
+TestCheck = CheckMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

@@ -11,7 +11,9 @@ from engine.rules import (
     KINDS,
     Breaker,
     Bulkhead,
+    Check,
     Feature,
+    Health,
     PolicySet,
     PolicySpec,
     RateLimit,
@@ -37,6 +39,8 @@ def test_defaults_are_those_of_the_design() -> None:
     assert Bulkhead(32).core() == (32, 0)
     assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536)
     assert Throttle().core() == (2_000, 12 * 10**9)
+    assert Check().core() == (180 * 10**9, 2, 2)
+    assert Health("db").core() == tuple(b"db")
     assert Feature().core() == (1, 1_000_000, 1)
     assert RetryBudget().core() == (333_333_334, 100, 66_666_666, 3)
 
@@ -95,6 +99,9 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
         (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
         (Throttle, "k", 1, 100, [0.9, 101]),
         (Throttle, "window", 1, 3_600, [0.9, "999ms", 3_601]),
+        (Check, "cache", 0.01, 86_400, [0.009, 86_401, "9ms"]),
+        (Check, "fail_after", 1, 100, [0, 101]),
+        (Check, "ok_after", 1, 100, [0, 101]),
         (Feature, "rollout", 0, 100, [-0.1, 100.1]),
         (Feature, "level", 1, 255, [0, 256]),
         (RetryBudget, "ratio", 1e-6, 1, [0, 1.1]),
@@ -111,6 +118,7 @@ def test_parameter_is_accepted_only_inside_its_range(
         "rate_limit": {"rate": "100/s"},
         "retry_budget": {},
         "feature": {},
+        "check": {},
         "throttle": {},
     }
     usual = required[rule.kind]
@@ -134,6 +142,9 @@ def test_parameter_is_accepted_only_inside_its_range(
         (Breaker, "open_for", False),
         (Feature, "enabled", 1),
         (Feature, "enabled", "true"),
+        (Health, "check", None),
+        (Health, "check", "~health/x"),
+        (Health, "check", "x" * 65),
         (Bulkhead, "limit", None),
         (RateLimit, "rate", 100),
         (RateLimit, "rate", "100"),
@@ -241,6 +252,7 @@ def test_interval_never_exceeds_the_rate(count: int, unit: str, burst: int) -> N
 def test_kinds_are_in_order_of_judgement() -> None:
     assert list(KINDS.items()) == [
         ("feature", Feature),
+        ("health", Health),
         ("breaker", Breaker),
         ("throttle", Throttle),
         ("bulkhead", Bulkhead),
