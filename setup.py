@@ -30,6 +30,7 @@ MODULES = [
     "throttle",
     "feature",
     "health",
+    "chaos",
     "admit",
     "remote",
     "policy",

@@ -1,6 +1,7 @@
 """Admittance: breakers, rate limits and bulkheads in nanoseconds, on state a whole host shares."""
 
 from engine.core.admit import CRITICAL, HIGH, LOW, NORMAL, SHEDDABLE
+from engine.core.chaos import Injection
 from engine.core.policy import Permit, Refusal
 from engine.errors import (
     ArenaError,
@@ -51,6 +52,7 @@ __all__ = [
     "Engine",
     "Feature",
     "HealthCheck",
+    "Injection",
     "Invalid",
     "Limiter",
     "Permit",

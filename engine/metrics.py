@@ -143,8 +143,17 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
         "Calls that were told to do with a lower level of service.",
         labels=("service", "feature"),
     )
+    injections = CounterMetricFamily(
+        "admittance_chaos_injections", "Calls that an experiment harmed.", labels=POLICY
+    )
+    experiments = GaugeMetricFamily(
+        "admittance_chaos_running", "1 while an experiment runs.", labels=POLICY
+    )
     for policy in policies:
         labels = split_name(policy.name)
+        if policy.chaos:
+            injections.add_metric(labels, policy.chaos.injected)
+            experiments.add_metric(labels, policy.chaos.state == "running")
         if policy.feature:
             degraded.add_metric(labels, policy.refused.get("degraded", 0))
         if policy.breaker:
@@ -158,7 +167,9 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
             retries.add_metric(labels, policy.retry_budget.remaining)
         if policy.throttle:
             throttles.add_metric(labels, policy.throttle.probability)
-    return iter((circuits, in_use, limits, tokens, retries, throttles, degraded))
+    return iter(
+        (circuits, in_use, limits, tokens, retries, throttles, degraded, injections, experiments)
+    )
 
 
 def _checks(checks: Mapping[str, CheckSnapshot]) -> Metric:

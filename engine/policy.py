@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from engine.core import breaker, feature, policy
+from engine.core import breaker, chaos, feature, policy
 from engine.core.admit import REASONS
 from engine.core.arena import Arena
 from engine.core.guard import Guard, GuardedCoroutine
@@ -92,6 +92,17 @@ class Policy(policy.Policy):
     def clear_flip(self, reason: str = "") -> bool:
         """End what `turn_on` or `turn_off` did. False where nothing was. Raises as they do."""
         return feature.clear(self.arena, self.row, reason)
+
+    def start_chaos(self, ttl: float | str) -> None:
+        """Begin the policy's experiment anew, for `ttl` (as for `force_open`).
+
+        Raises ValueError, and ArenaError where the policy has no experiment.
+        """
+        chaos.start(self.arena, self.row, force_ns(ttl))
+
+    def stop_chaos(self) -> bool:
+        """End the policy's experiment. False where it had ended. Raises ArenaError."""
+        return chaos.stop(self.arena, self.row)
 
     def __repr__(self) -> str:
         return f"<Policy {self.name}>"

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo, asdict, force_setattr
 
 NAME = re.compile(r"[a-z0-9._/-]{1,128}")
+CHAOS_VARIABLE = "ENGINE_CHAOS"
 NAME_WORDS = "a name is 1 to 128 characters of a-z, 0-9 and . _ / -"
 
 _UNIT_NS = {
@@ -40,6 +41,8 @@ _LARGEST_BURST = 1_000_000_000
 _MOST_OVERRIDES = 1_024
 _LONGEST_CHECK_NAME = 64
 _LIVES_OF_A_CACHE = 3  # one refresh may be missed, and the next be late
+_IMPACTS = ("latency", "error", "abort", "hang")
+_DELAYS = ("latency", "hang")
 _MODES = ("enforce", "shadow", "off")
 
 
@@ -113,6 +116,7 @@ Rate = Annotated[
 ]
 Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGORITHMS)]
 Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
+Impact = Annotated[str, Meta(description=_either(_IMPACTS)), _one_of(_IMPACTS)]
 Mode = Annotated[str, Meta(description=_either(_MODES)), _one_of(_MODES)]
 Overrides = dict[str, str]
 CheckName = Annotated[
@@ -405,6 +409,63 @@ class Check(Rule, frozen=True, kw_only=True):
         return _LIVES_OF_A_CACHE * _ns(self.cache), self.fail_after, self.ok_after
 
 
+class Chaos(Rule, frozen=True, kw_only=True):
+    """An experiment that harms a share of the calls that every other rule admits, until it ends.
+
+    `probability` is that of a call whose key is among `keys` percent; which ones they are, and how
+    long they are delayed, follows from `seed` and the policy's name. `impact` is "latency" (`delay`
+    give or take `variance` seconds), "error" (a gRPC `status`), "abort" (refused as `chaos`) or
+    "hang" (until the caller's deadline, at most `delay`). At most `max_active` delays are under way
+    at once (None: any number). A `dry_run` counts whom it would harm. It begins when it is put in
+    force or changed, and ends `ttl` seconds later, or when the policy's breaker opens.
+    """
+
+    kind: ClassVar[str] = "chaos"
+    related: ClassVar[tuple[str, ...]] = ("impact", "delay", "variance", "max_active")
+
+    probability: Fraction
+    ttl: Annotated[float, Meta(ge=1, le=30 * 86_400)] | Duration
+    impact: Impact = "latency"
+    delay: Annotated[float, Meta(ge=0.001, le=3_600)] | Duration | None = None
+    variance: Annotated[float, Meta(ge=0, le=3_600)] | Duration = 0.0
+    status: Annotated[int, Meta(ge=1, le=16)] = 14
+    keys: Percentage = 100.0
+    max_active: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    dry_run: Switch = False
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any]) -> str | None:
+        """Say so where an impact has no delay that needs one, or has one that it cannot use."""
+        impact, delay, variance = values["impact"], values["delay"], values["variance"]
+        if impact in _DELAYS and delay is None:
+            return f"impact ({impact}) needs a delay"
+        if impact not in _DELAYS and (delay is not None or values["max_active"] is not None):
+            return f"delay and max_active are of latency and hang, not of impact {impact}"
+        if variance and (impact != "latency" or variance > delay):
+            return f"variance ({variance:g} s) must be at most the delay of an impact latency"
+        return None
+
+    def core(self) -> tuple[int, ...]:
+        """Return the integers of `engine.core.binding`'s chaos, in the order below.
+
+        impact, probability_ppm, keys_ppm, delay_ns, variance_ns, status, max_active (0: any
+        number), seed, dry_run (0 or 1), life_ns.
+        """
+        return (
+            1 + _IMPACTS.index(self.impact),
+            _ppm(self.probability),
+            round(self.keys * 10_000),
+            _ns(self.delay or 0),
+            _ns(self.variance),
+            self.status,
+            self.max_active or 0,
+            self.seed,
+            int(self.dry_run),
+            _ns(self.ttl),
+        )
+
+
 class RetryBudget(Rule, frozen=True, kw_only=True):
     """Admits retries up to a share of `ratio` of the first attempts, and `min_rate` beside it.
 
@@ -517,7 +578,7 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 # In the order of judgement.
 KINDS: dict[str, type[Rule]] = {
     rule.kind: rule
-    for rule in (Feature, Health, Breaker, Throttle, Bulkhead, RetryBudget, RateLimit)
+    for rule in (Feature, Health, Breaker, Throttle, Bulkhead, RetryBudget, RateLimit, Chaos)
 }
 
 
@@ -551,9 +612,10 @@ class PolicySpec(Struct, frozen=True):
 
 
 class PolicySet(Struct, frozen=True):
-    """Every policy of a configuration by its name."""
+    """Every policy of a configuration by its name, and whether it allows chaos experiments."""
 
     policies: dict[str, PolicySpec]
+    chaos: bool = False
 
 
 def _overrides_conflict(

@@ -14,6 +14,7 @@ from engine.core import (
     binding,
     breaker,
     budget,
+    chaos,
     directory,
     feature,
     health,
@@ -28,7 +29,7 @@ from engine.core.binding import CHECK_PREFIX
 from engine.core.clock import ManualClock
 from engine.latency import LatencySnapshot
 from engine.policy import Policy
-from engine.rules import Check, Health, PolicySet, PolicySpec, Rule
+from engine.rules import CHAOS_VARIABLE, Chaos, Check, Health, PolicySet, PolicySpec, Rule
 
 UNNAMED = "~"
 
@@ -68,6 +69,21 @@ class RateLimitSnapshot(msgspec.Struct, frozen=True):
     remaining: int
     limit: int
     keys: int | None = None
+
+
+class ChaosSnapshot(msgspec.Struct, frozen=True):
+    """An experiment: "running" or "stopped", its run, and the seconds until that ends.
+
+    `asked` calls of this run were numbered; `injected` were harmed and `spared` would have been
+    but for a dry run, in all runs.
+    """
+
+    state: str
+    run: int
+    left: float
+    asked: int
+    injected: int
+    spared: int
 
 
 class CheckSnapshot(msgspec.Struct, frozen=True):
@@ -142,6 +158,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     throttle: ThrottleSnapshot | None
     feature: FeatureSnapshot | None
     health: str | None
+    chaos: ChaosSnapshot | None
 
 
 class ArenaSnapshot(msgspec.Struct, frozen=True):
@@ -164,7 +181,8 @@ class Event(msgspec.Struct, frozen=True):
     `what` is configured, retired, repaired, the state that a circuit entered: closed, opened,
     half_opened, recovering, forced_open, forced_closed; or what became of a feature: flag_on,
     flag_off, flag_cleared; or the status that a check entered: check_unknown, check_healthy,
-    check_degraded, check_unhealthy, with "~health/" before its name. `generation` is the circuit's,
+    check_degraded, check_unhealthy, with "~health/" before its name; or chaos_started,
+    chaos_stopped. `generation` is the circuit's,
     or counts the flips or changes; `value` is a version, a number of permits given back or the
     milliseconds of a flip.
     """
@@ -203,6 +221,7 @@ class Engine:
         *,
         arena_size: int = DEFAULT_SIZE,
         clock: ManualClock | None = None,
+        chaos: bool = False,
     ) -> None:
         wanted = (
             policies
@@ -214,6 +233,7 @@ class Engine:
         else:
             self.arena = Arena.open(arena, arena_size, clock)
         self._applied: frozenset[str] = frozenset()
+        self._chaos = chaos or os.environ.get(CHAOS_VARIABLE) == "1"
         self._unnamed = itertools.count(1)
         repair.attach(self.arena)
         if wanted is not None:
@@ -222,13 +242,25 @@ class Engine:
     def apply(self, policies: PolicySet) -> None:
         """Put a PolicySet in force. What stays keeps its state, what is gone is retired."""
         for spec in policies.policies.values():
-            self.bind(spec)
+            self._bind(spec, chaos=self._chaos or policies.chaos)
         for name in self._applied - policies.policies.keys():
             binding.retire(self.arena, name)
         self._applied = frozenset(policies.policies)
 
     def bind(self, spec: PolicySpec) -> int:
-        """Publish one policy and return its directory row; the same rules again change nothing."""
+        """Publish one policy and return its directory row; the same rules again change nothing.
+
+        Raises ValueError for a chaos experiment where neither the engine nor the environment
+        (ENGINE_CHAOS=1) allows any.
+        """
+        return self._bind(spec, chaos=self._chaos)
+
+    def _bind(self, spec: PolicySpec, *, chaos: bool) -> int:
+        if not chaos and any(rule.kind == Chaos.kind for rule in spec.rules):
+            raise ValueError(
+                f"{spec.name} has a chaos experiment: allow them by Engine(chaos=True), by"
+                f" chaos = true in the file of policies or by {CHAOS_VARIABLE}=1"
+            )
         return binding.bind(self.arena, spec.name, spec.core(), spec.shadow())
 
     def bind_rule(self, rule: Rule, name: str | None) -> int:
@@ -329,6 +361,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     retries = budget.snapshot(arena, row)
     shares = throttle.snapshot(arena, row)
     flag = feature.snapshot(arena, row)
+    trial = chaos.snapshot(arena, row)
     return PolicySnapshot(
         name=name,
         version=policy.Policy(arena, name, row).version,
@@ -348,6 +381,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         throttle=None if shares is None else ThrottleSnapshot(*shares),
         feature=None if flag is None else _feature_snapshot(flag),
         health=health.snapshot(arena, row),
+        chaos=None if trial is None else _chaos_snapshot(trial),
     )
 
 
@@ -358,6 +392,11 @@ def _breaker_snapshot(
     return BreakerSnapshot(
         state, generation, calls, failures, slow, wait_ns / 1e9, opened, probing, reason
     )
+
+
+def _chaos_snapshot(trial: tuple[str, int, int, int, int, int]) -> ChaosSnapshot:
+    state, run, left_ns, asked, injected, spared = trial
+    return ChaosSnapshot(state, run, left_ns / 1e9, asked, injected, spared)
 
 
 def _feature_snapshot(flag: tuple[str, bool, int, int, int, int, str]) -> FeatureSnapshot:

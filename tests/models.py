@@ -274,6 +274,33 @@ class CheckModel:
         self.until = -(-(now + self.life) // MS) * MS
 
 
+@dataclass
+class TrialModel:
+    """A run with its end, and what became of call n in any of them."""
+
+    runs: int = 0
+    until: int = 0
+    asked: int = 0
+    injected: int = 0
+    fates: dict[int, bool] = field(default_factory=dict)
+
+    def start(self, life: int, now: int) -> None:
+        self.runs, self.until, self.asked = self.runs + 1, -(-(now + life) // MS) * MS, 0
+
+    def stop(self, now: int) -> bool:
+        was = now < self.until
+        self.until = 0
+        return was
+
+    def agrees(self, harmed: bool, now: int) -> bool:
+        """Whether a call may have ended so: unharmed after the end, else as in every other run."""
+        if now >= self.until:
+            return not harmed
+        self.asked += 1
+        self.injected += harmed
+        return self.fates.setdefault(self.asked, harmed) == harmed
+
+
 @dataclass(eq=False)
 class Pass:
     """What a caller got from a breaker: its generation, and while half-open a place."""

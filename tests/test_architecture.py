@@ -12,7 +12,7 @@ import engine
 ROOT = Path(engine.__file__).parent.parent
 CORE = ROOT / "engine" / "core"
 ORDER = [
-    {"atomic", "protobuf", "siphash", "share", "whole"},
+    {"atomic", "protobuf", "siphash", "share", "trial", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
     {"journal", "fits", "histogram", "remark"},
@@ -20,7 +20,17 @@ ORDER = [
     {"binding"},
     {"repair", "meter"},
     {"view"},
-    {"counter", "limiter", "breaker", "bulkhead", "budget", "throttle", "feature", "health"},
+    {
+        "counter",
+        "limiter",
+        "breaker",
+        "bulkhead",
+        "budget",
+        "throttle",
+        "feature",
+        "health",
+        "chaos",
+    },
     {"admit"},
     {"remote"},
     {"wire", "policy"},

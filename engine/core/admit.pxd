@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
 from engine.core.bulkhead cimport grant
+from engine.core.chaos cimport injection
 from engine.core.keys cimport subject
 from engine.core.view cimport adm_view
 
@@ -29,6 +30,7 @@ ctypedef struct verdict:
     uint32_t tokens         # taken from the rate limit
     int64_t budget_ns       # taken from the balance of the retry budget; less than zero: put in
     int64_t wait_ns         # refused: how long until it is worth asking again
+    injection inject        # by a chaos experiment
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
 

@@ -1,6 +1,6 @@
 """The fused path: one call judges every rule of a policy, one call reports how the work ended.
 
-Order: feature, health, breaker, throttle, bulkhead, retry budget, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
+Order: feature, health, breaker, throttle, bulkhead, retry budget, rate limit, chaos - what is only looked at first, tokens and harm last. Whatever was taken is handed back when a
 later rule refuses, so a refusal consumes nothing. One clock read an admission, one a report.
 
 A rule in the shadow judges and counts as if it were in force, and takes its permits and tokens where it has them; where it would
@@ -14,17 +14,18 @@ from engine.core.atomic cimport adm_count, adm_note, adm_peek
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_enter, breaker_leave, breaker_would_refuse, outcome
 from engine.core.budget cimport budget_give, budget_take, budget_take_back
 from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_take
+from engine.core.chaos cimport ABORT, NO_IMPACT, chaos_guard, chaos_strikes
 from engine.core.clock cimport clock_ns
 from engine.core.feature cimport feature_is_on
 from engine.core.health cimport health_refuses
 from engine.core.histogram cimport histogram_record
 from engine.core.layout cimport (
-    ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DEGRADED, ADM_DURATION_NS, ADM_FAILURE,
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET,
-    ADM_HAS_THROTTLE, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK, ADM_RATE_LIMITED, ADM_REASONS,
-    ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_FEATURE, ADM_RULE_HEALTH,
-    ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS, ADM_TALLY, ADM_UNHEALTHY, ADM_VOID,
-    ADM_WOULD_REFUSE,
+    ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CHAOS, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DEGRADED, ADM_DURATION_NS, ADM_FAILURE,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT,
+    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK,
+    ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_CHAOS,
+    ADM_RULE_FEATURE, ADM_RULE_HEALTH, ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS,
+    ADM_TALLY, ADM_UNHEALTHY, ADM_VOID, ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
@@ -60,6 +61,8 @@ cdef bint _breaker_admits(adm_view *view, uint32_t owner, int64_t now_ns, const 
     else:
         given.gate.probes_are_out = False
         given.gate.admitted = not breaker_would_refuse(view, now_ns, &given.gate.wait_ns)
+    if view.params.rules & ADM_HAS_CHAOS and keep and (given.gate.probe or not given.gate.admitted):
+        chaos_guard(view, now_ns)
     return given.gate.admitted or _excused(view, given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
 
 
@@ -91,6 +94,16 @@ cdef bint _retry_budget_admits(adm_view *view, int64_t now_ns, const request *as
     if wait_ns == 0 and keep:
         given.budget_ns = view.params.retry_budget.interval_ns
     return wait_ns == 0 or _excused(view, given, ADM_RETRY_BUDGET, ADM_RULE_RETRY_BUDGET, wait_ns)
+
+
+cdef bint _chaos_admits(adm_view *view, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
+    if not chaos_strikes(view, asked.who.bytes, asked.who.size, asked.deadline_ns, now_ns, keep, &given.inject):
+        return True
+    if given.inject.impact != ABORT:
+        return True
+    given.inject.impact = NO_IMPACT
+    refuse(given, ADM_CHAOS, ADM_RULE_CHAOS, 0)
+    return False
 
 
 cdef inline bint _can_be_asked(const adm_view *view, const request *asked) noexcept nogil:
@@ -144,6 +157,7 @@ cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *a
     """The verdict of every rule; `keep` False only looks."""
     refuse(given, ADM_OK, ADM_NO_RULE, 0)
     given.would_refuse = ADM_OK
+    given.inject.impact = NO_IMPACT
     given.tokens = 0
     given.budget_ns = 0
     given.permit.word = 0
@@ -153,6 +167,9 @@ cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *a
         refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
     elif not _all_admit(view, owner, now_ns, asked, keep, given):
         _leave(view, given, now_ns)
+    elif view.params.rules & ADM_HAS_CHAOS and not _chaos_admits(view, now_ns, asked, keep, given):
+        if keep:
+            hand_back(view, given, asked, now_ns)
     elif view.params.rules & ADM_HAS_RETRY_BUDGET and keep and asked.attempt <= 1:
         given.budget_ns = -budget_give(view.balance, view.params.retry_budget.deposit_ns, now_ns)
 

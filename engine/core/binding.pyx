@@ -18,13 +18,16 @@ from engine.core.directory cimport claim_row, publish_params, read_params
 from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
-    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE,
-    ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX,
-    ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker, adm_breaker_params,
-    adm_budget, adm_budget_params, adm_cells, adm_check, adm_feature, adm_feature_params, adm_key, adm_key_table,
-    adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row, adm_throttle, adm_throttle_params,
+    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CHAOS_STARTED, ADM_CHAOS_STOPPED, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER,
+    ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET,
+    ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED,
+    ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_cells, adm_chaos, adm_chaos_params,
+    adm_check, adm_feature, adm_feature_params, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override,
+    adm_params, adm_row, adm_throttle, adm_throttle_params,
 )
 from engine.core.share cimport share_key_of
+from engine.core.siphash cimport siphash128
+from engine.core.trial cimport trial_number, trial_start, trial_stop
 from engine.core.window cimport window_chunks, window_copy
 
 from engine.core.arena import ArenaError
@@ -215,8 +218,39 @@ cdef _change(Arena arena, bytes name, rules, shadow, adm_params *params):
         _set_feature(arena, params, name, rules["feature"])
     if "health" in rules:
         _set_health(arena, params, rules["health"])
+    if "chaos" in rules:
+        _set_chaos(arena, params, name, rules["chaos"])
     for kind in shadow:
         params.shadow |= 1 << (RULES.index(kind) - 1)
+
+
+cdef _set_chaos(Arena arena, adm_params *params, bytes name, tuple values):
+    cdef adm_chaos_params *chaos = &params.chaos
+    cdef uint64_t seed
+    params.rules |= ADM_HAS_CHAOS
+    (chaos.impact, chaos.probability_ppm, chaos.keys_ppm, chaos.delay_ns, chaos.variance_ns, chaos.status, chaos.max_active,
+     seed, chaos.dry_run, chaos.life_ns) = values
+    share_key_of(<char *>name, len(name), chaos.share)
+    siphash128(chaos.share, &seed, sizeof(seed), chaos.draw)
+    if chaos.slot == 0:
+        chaos.slot = arena.allot(sizeof(adm_chaos))
+    _grow(arena, &chaos.delay_cells, chaos.max_active)
+
+
+cdef _begin_or_end_chaos(Arena arena, uint32_t index, const adm_params *params, const adm_params *before):
+    """An experiment that is put in force or changed begins anew; one that is taken out of force ends."""
+    cdef journal book = journal_of(arena)
+    cdef int64_t now_ns = clock_ns(&arena.time)
+    cdef bint is_new = not before.rules & ADM_HAS_CHAOS or memcmp(&params.chaos, &before.chaos, sizeof(adm_chaos_params)) != 0
+    cdef adm_word *run = &(<adm_chaos *>(arena.base + params.chaos.slot)).run
+    cdef uint64_t seen
+    if params.rules & ADM_HAS_CHAOS and is_new:
+        journal_add(&book, ADM_CHAOS_STARTED, index, trial_start(run, params.chaos.life_ns, now_ns),
+                    <uint64_t>(params.chaos.life_ns // 1000000), now_ns)
+    elif before.rules & ADM_HAS_CHAOS and not params.rules & ADM_HAS_CHAOS:
+        seen = adm_load(run)
+        if trial_stop(run, seen):
+            journal_add(&book, ADM_CHAOS_STOPPED, index, trial_number(seen), 0, now_ns)
 
 
 cdef uint32_t _claim_check(Arena arena, name, tuple values, adm_params *params) except? 0:
@@ -273,6 +307,8 @@ cdef uint32_t _bind(Arena arena, name, rules, shadow) except? 0:
             params.rules = params.shadow = 0
         else:
             _change(arena, encoded, rules, shadow, &params)
+        if (params.rules | before.rules) & ADM_HAS_CHAOS:
+            _begin_or_end_chaos(arena, index, &params, &before)
         if published == 0 or memcmp(&params, &before, sizeof(adm_params)) != 0:
             publish_params(arena, row, &params)
             _note(arena, index, &params, &before)

@@ -10,11 +10,12 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_word
 from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
-    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE,
-    ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_KEYED_SHARED, ADM_KEY_CELLS_MAX,
-    ADM_KEY_SEGMENTS, ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params,
-    adm_bulkhead_params, adm_cells, adm_check, adm_check_params, adm_feature, adm_feature_params, adm_key, adm_key_table,
-    adm_limiter, adm_limiter_params, adm_override, adm_params, adm_throttle, adm_throttle_params,
+    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS,
+    ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_KEYED_SHARED,
+    ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget,
+    adm_budget_params, adm_bulkhead_params, adm_cells, adm_chaos, adm_chaos_params, adm_check, adm_check_params, adm_feature,
+    adm_feature_params, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_throttle,
+    adm_throttle_params,
 )
 from engine.core.window cimport CHUNK, CHUNKS_MIN
 
@@ -125,6 +126,14 @@ cdef bint _health_fits(Arena arena, const adm_params *params) noexcept nogil:
     return check.slot == 0 or arena.at(check.slot, sizeof(adm_check)) != NULL and check.life_ns >= 0
 
 
+cdef bint _chaos_fits(Arena arena, const adm_chaos_params *chaos) noexcept nogil:
+    if chaos.slot == 0:
+        return True
+    return (arena.at(chaos.slot, sizeof(adm_chaos)) != NULL and _cells_fit(arena, &chaos.delay_cells)
+            and chaos.max_active <= cells_total(chaos.delay_cells.ends) and 0 <= chaos.variance_ns <= chaos.delay_ns
+            and chaos.impact <= 4)
+
+
 cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
     """Whether every offset and count of a block, in force or kept, stays inside the heap."""
     cdef const adm_limiter_params *limiter = &params.rate_limit
@@ -147,9 +156,11 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
         return False
     if params.rules & ADM_HAS_THROTTLE and params.throttle.slot == 0:
         return False
-    if not _health_fits(arena, params):
+    if not _health_fits(arena, params) or not _chaos_fits(arena, &params.chaos):
         return False
     if params.rules & ADM_HAS_HEALTH and params.health.slot == 0:
+        return False
+    if params.rules & ADM_HAS_CHAOS and params.chaos.slot == 0:
         return False
     if params.rules & ADM_HAS_FEATURE and params.feature.slot == 0:
         return False

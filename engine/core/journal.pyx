@@ -22,7 +22,7 @@ from engine.core.layout cimport ADM_JOURNAL_MAX, adm_event
 
 CHANGES = ("", "configured", "retired", "closed", "opened", "half_opened", "recovering", "forced_open", "forced_closed",
            "repaired", "flag_cleared", "flag_on", "flag_off", "check_unknown", "check_healthy",
-           "check_degraded", "check_unhealthy")
+           "check_degraded", "check_unhealthy", "chaos_started", "chaos_stopped")
 
 cdef uint64_t LOW_48 = (<uint64_t>1 << 48) - 1
 

@@ -128,6 +128,7 @@ enum adm_rule {
 #define ADM_HAS_THROTTLE (1U << (ADM_RULE_THROTTLE - 1))
 #define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER | ADM_HAS_THROTTLE)  /* with one of these an admission is to be reported */
 #define ADM_HAS_HEALTH (1U << (ADM_RULE_HEALTH - 1))
+#define ADM_HAS_CHAOS (1U << (ADM_RULE_CHAOS - 1))
 #define ADM_HAS_FEATURE (1U << (ADM_RULE_FEATURE - 1))
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
@@ -247,6 +248,22 @@ typedef struct adm_check_params {
     uint32_t ok_after;          /* good ones that end that */
 } adm_check_params;
 
+typedef struct adm_chaos_params {
+    uint64_t slot;              /* offset of an adm_chaos */
+    uint64_t share[2];          /* made of the policy's name: which keys are concerned (share.pxd) */
+    uint64_t draw[2];           /* made of that and the seed: which call is harmed, and by how much */
+    adm_cells delay_cells;      /* one for each delay that is under way, where there is a maximum */
+    int64_t life_ns;            /* of a run that begins when the rule is put in force */
+    int64_t delay_ns;
+    int64_t variance_ns;        /* at most the delay; more or less than it */
+    uint32_t probability_ppm;
+    uint32_t keys_ppm;          /* millionths of the keys that are concerned */
+    uint32_t impact;            /* chaos.pyx */
+    uint32_t status;            /* gRPC status of an error */
+    uint32_t max_active;        /* delays at once; zero: as many as come */
+    uint32_t dry_run;           /* not zero: harm nobody, count whom it would have been */
+} adm_chaos_params;
+
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
     uint32_t rules;             /* ADM_IN_SERVICE | ADM_HAS_...; zero: out of service, or a counter */
@@ -259,6 +276,7 @@ typedef struct adm_params {
     adm_feature_params feature;
     adm_health_params health;
     adm_check_params check;
+    adm_chaos_params chaos;
 } adm_params;
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -318,6 +336,14 @@ typedef struct adm_check {
     adm_word remark;            /* who reports, under the init lock; offset of an adm_remark; zero: none yet */
 } adm_check;
 
+typedef struct adm_chaos {
+    _Alignas(ADM_LINE)
+    adm_word run;               /* anybody by CAS; state 2 | run 22 | end 40 ms; zero: never begun */
+    adm_word asked;             /* callers by CAS; run 24 | calls of it that were numbered 40 */
+    adm_word injected;          /* callers by CAS; calls harmed, of all runs */
+    adm_word spared;            /* callers by CAS; calls that a dry run would have harmed */
+} adm_chaos;
+
 /* ---- journal: what changed, for people ---------------------------------------------------------- */
 
 /* Every word carries the low 16 bits of the event's number + 1, so a reader knows whether they belong together. */
@@ -338,6 +364,8 @@ enum adm_change {
     ADM_LAST_FLAG = ADM_FLAG + 2,
     ADM_CHECKED,                /* + the status that a check entered (health.pyx), of four */
     ADM_LAST_CHECKED = ADM_CHECKED + 3,
+    ADM_CHAOS_STARTED,          /* value: its time to live, ms; generation: its run, as of the next */
+    ADM_CHAOS_STOPPED,
     ADM_CHANGES
 };
 
@@ -407,6 +435,7 @@ _Static_assert(sizeof(adm_budget) == ADM_LINE, "a retry budget is 64 bytes");
 _Static_assert(sizeof(adm_throttle) == ADM_LINE, "the head of a throttle is 64 bytes");
 _Static_assert(sizeof(adm_feature) == ADM_LINE, "a feature is 64 bytes");
 _Static_assert(sizeof(adm_check) == ADM_LINE, "a check is 64 bytes");
+_Static_assert(sizeof(adm_chaos) == ADM_LINE, "an experiment is 64 bytes");
 _Static_assert(sizeof(adm_remark) == 2 * ADM_LINE, "remark");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
@@ -433,6 +462,7 @@ static inline uint64_t adm_layout_hash(void)
         offsetof(adm_params, feature), sizeof(adm_feature_params), sizeof(adm_feature), sizeof(adm_remark),
         offsetof(adm_breaker, remark),
         offsetof(adm_params, health), sizeof(adm_check_params), sizeof(adm_check),
+        offsetof(adm_params, chaos), sizeof(adm_chaos_params), sizeof(adm_chaos),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

@@ -77,6 +77,7 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_HAS_RETRY_BUDGET
     const uint32_t ADM_HAS_THROTTLE
     const uint32_t ADM_HAS_HEALTH
+    const uint32_t ADM_HAS_CHAOS
     const uint32_t ADM_HAS_FEATURE
     const uint32_t ADM_IN_SERVICE
 
@@ -191,6 +192,21 @@ cdef extern from "layout.h" nogil:
         uint32_t fail_after
         uint32_t ok_after
 
+    ctypedef struct adm_chaos_params:
+        uint64_t slot
+        uint64_t share[2]
+        uint64_t draw[2]
+        adm_cells delay_cells
+        int64_t life_ns
+        int64_t delay_ns
+        int64_t variance_ns
+        uint32_t probability_ppm
+        uint32_t keys_ppm
+        uint32_t impact
+        uint32_t status
+        uint32_t max_active
+        uint32_t dry_run
+
     ctypedef struct adm_params:
         uint32_t rules
         uint32_t shadow
@@ -202,6 +218,7 @@ cdef extern from "layout.h" nogil:
         adm_feature_params feature
         adm_health_params health
         adm_check_params check
+        adm_chaos_params chaos
 
     ctypedef struct adm_limiter:
         adm_word levels[3]
@@ -242,6 +259,12 @@ cdef extern from "layout.h" nogil:
         adm_word status
         adm_word remark
 
+    ctypedef struct adm_chaos:
+        adm_word run
+        adm_word asked
+        adm_word injected
+        adm_word spared
+
     const uint32_t ADM_JOURNAL_MAX
 
     ctypedef struct adm_event:
@@ -256,6 +279,8 @@ cdef extern from "layout.h" nogil:
         ADM_REPAIRED
         ADM_FLAG
         ADM_CHECKED
+        ADM_CHAOS_STARTED
+        ADM_CHAOS_STOPPED
 
     enum:
         ADM_ADMITTED

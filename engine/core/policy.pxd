@@ -4,6 +4,7 @@ from engine.core.admit cimport request, verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
 from engine.core.bulkhead cimport grant
+from engine.core.chaos cimport injection
 from engine.core.keys cimport subject
 
 
@@ -40,6 +41,7 @@ cdef class Permit:
     cdef Policy policy
     cdef void *block        # the `with` block it belongs to
     cdef uint32_t _would_refuse
+    cdef injection _inject
     cdef bint needs_no_report
     cdef stay inside
 

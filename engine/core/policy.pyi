@@ -3,6 +3,7 @@ from types import TracebackType
 from typing import Literal, Self, final
 
 from engine.core.arena import Arena
+from engine.core.chaos import Injection
 
 def set_refusals(classes: tuple[type[Exception], ...]) -> None: ...
 
@@ -37,6 +38,8 @@ class Permit:
     def level(self) -> int: ...
     @property
     def remaining(self) -> int | None: ...
+    @property
+    def inject(self) -> Injection | None: ...
     @property
     def would_refuse(self) -> str: ...
     @property

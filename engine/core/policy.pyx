@@ -16,6 +16,7 @@ from engine.core.admit cimport (
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, outcome
 from engine.core.bulkhead cimport bulkhead_settle_in_time
+from engine.core.chaos cimport NO_IMPACT, chaos_told
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_RATE_LIMIT, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK, ADM_UNKNOWN_POLICY,
@@ -137,6 +138,11 @@ cdef class Permit:
     @property
     def remaining(self):
         return self.policy.remaining
+
+    @property
+    def inject(self):
+        """The harm that a chaos experiment wants done to this call (impact, delay in seconds, gRPC status), or None."""
+        return chaos_told(&self._inject)
 
     @property
     def would_refuse(self):
@@ -264,13 +270,14 @@ cdef class Policy:
 
     cdef Permit granted(self, const stay *inside, const verdict *given):
         cdef Permit permit
-        if inside.owner == 0 and given.would_refuse == ADM_OK:
+        if inside.owner == 0 and given.would_refuse == ADM_OK and given.inject.impact == NO_IMPACT:
             return self.constant()
         permit = Permit.__new__(Permit)
         permit.policy = self
         permit.inside = inside[0]
         permit.needs_no_report = inside.owner == 0
         permit._would_refuse = given.would_refuse
+        permit._inject = given.inject
         return permit
 
     cdef Permit constant(self):

@@ -7,7 +7,8 @@ from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
 from engine.core.layout cimport (
-    adm_breaker, adm_check, adm_feature, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row, adm_throttle,
+    adm_breaker, adm_chaos, adm_check, adm_feature, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row,
+    adm_throttle,
 )
 
 
@@ -33,6 +34,8 @@ ctypedef struct adm_view:
     adm_feature *feature
     adm_check *health       # that the policy hangs on
     adm_check *check        # that this row is
+    adm_chaos *chaos
+    cells delays            # that the experiment has under way
     cells permits
     cells probes
     adm_word hint           # where this process looks first for a free permit

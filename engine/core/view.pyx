@@ -15,9 +15,9 @@ from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET,
-    ADM_HAS_THROTTLE, adm_breaker, adm_budget, adm_check, adm_feature, adm_limiter, adm_override, adm_params, adm_rate,
-    adm_throttle,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT,
+    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, adm_breaker, adm_budget, adm_chaos, adm_check, adm_feature, adm_limiter,
+    adm_override, adm_params, adm_rate, adm_throttle,
 )
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_histogram, meter_of
@@ -52,6 +52,9 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.health = <adm_check *>(arena.base + params.health.slot)
     if params.check.slot:
         view.check = <adm_check *>(arena.base + params.check.slot)
+    if params.rules & ADM_HAS_CHAOS:
+        view.chaos = <adm_chaos *>(arena.base + params.chaos.slot)
+        view.delays = cells_of(arena.base, &params.chaos.delay_cells)
 
 
 cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil:

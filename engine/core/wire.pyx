@@ -15,6 +15,7 @@ from libc.string cimport memset
 from engine.core.admit cimport PRIORITY_SHEDDABLE, count_verdict, hand_back, judge, judge_and_sweep, plain, refuse, request, verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport IGNORED, SUCCESS, outcome
+from engine.core.chaos cimport NO_IMPACT, injection
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find
 from engine.core.keys cimport KEY_MAX, subject_of
@@ -215,6 +216,16 @@ cdef void _count(const answer *made) noexcept nogil:
         count_verdict(made.view, &made.given)
 
 
+cdef uint8_t *_write_injection(const injection *what, uint8_t *out) noexcept nogil:
+    cdef uint8_t inner[24]
+    cdef uint8_t *end
+    if what.impact == NO_IMPACT:
+        return out
+    end = write_field(inner, 1, <uint64_t>((what.delay_ns + MS - 1) // MS))
+    end = write_field(end, 2, what.status)
+    return write_bytes(out, 10, inner, <uint64_t>(end - inner))
+
+
 cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexcept nogil:
     cdef uint8_t bytes[TOKEN_BYTES]
     cdef const verdict *given = &made.given
@@ -231,6 +242,7 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexc
             out = write_field(out, 7, rate_of(made.view, made.asked.who.id).burst)
         out = write_field(out, 8, given.level)
         out = write_field(out, 9, given.would_refuse != ADM_OK)
+        out = _write_injection(&given.inject, out)
         out = write_field(out, 11, made.view.published >> 40)
     return write_field(out, 12, LOCAL)
 

@@ -39,8 +39,10 @@ TIMED_CIRCUIT = rules.Breaker(
 )
 RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
+TRIAL = rules.Chaos(probability=1, ttl=5, impact="latency", delay=1, max_active=2)
 ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
 RETRY, SHED, FLAG, HUNG = "retry", "shed", "flag", "hung"
+TRIED = "tried"
 WHY, AGAIN = "a reason of more than one word", "flipped again"
 POLICIES = {
     ALL: RULES,
@@ -52,6 +54,7 @@ POLICIES = {
     SHED: (rules.Throttle(),),
     FLAG: (rules.Feature(),),
     HUNG: (rules.Health("db"),),
+    TRIED: (CIRCUIT, rules.Bulkhead(LIMIT), TRIAL),
     RETRY: (rules.RetryBudget(ratio=0.5, min_rate="1/day", burst=3), RULES[2]),
 }
 
@@ -442,6 +445,38 @@ def refuse_unhealthy(world: World) -> Operation:
     return world.eng.policy(HUNG).try_acquire
 
 
+# ---- an experiment ----
+
+
+@case()
+def harm_a_call(world: World) -> Operation:
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def stop_an_experiment_when_the_circuit_opens(world: World) -> Operation:
+    world.open(TRIED)
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def find_an_experiment_over(world: World) -> Operation:
+    world.clock.advance(6)
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def abort_and_hand_back(world: World) -> Operation:
+    abort = rules.Chaos(probability=1, ttl=5, impact="abort")
+    world.eng.bind(spec(TRIED, CIRCUIT, rules.Bulkhead(LIMIT), abort))
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def take_an_experiment_out_of_force(world: World) -> Operation:
+    return lambda: world.eng.bind(spec(TRIED, CIRCUIT, rules.Bulkhead(LIMIT)))
+
+
 # ---- primitives ----
 
 
@@ -560,7 +595,7 @@ def attach_and_first_use(world: World) -> Operation:
     world.eng.close()
 
     def attach() -> None:
-        world.eng = engine.Engine(path, clock=world.clock)
+        world.eng = engine.Engine(path, clock=world.clock, chaos=True)
         world.take(ALL)
 
     return attach

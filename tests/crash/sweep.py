@@ -74,7 +74,7 @@ class Sweep:
         self.complaints: list[str] = []
         self.board = mmap.mmap(-1, 1 << 16)
         self.clock = ManualClock(1_000.0)
-        self.eng = engine.Engine(self.path, arena_size=ARENA_BYTES, clock=self.clock)
+        self.eng = engine.Engine(self.path, arena_size=ARENA_BYTES, clock=self.clock, chaos=True)
         world = cases.World(self.eng, self.clock)
         world.bind()
         self.held = [world.take(cases.ALL), world.take(cases.POOL)]
@@ -153,7 +153,7 @@ class Sweep:
         """Attach anew, as a process that has nothing to do with the witness."""
         self.eng.close()
         self.clock.advance(at_s - self.clock.seconds)
-        return engine.Engine(self.path, clock=self.clock)
+        return engine.Engine(self.path, clock=self.clock, chaos=True)
 
     def repair(self, at_s: float, point: int) -> None:
         writes_only.value = 1

@@ -25,6 +25,7 @@ from models import (
     RateModel,
     SlidingModel,
     ThrottleModel,
+    TrialModel,
     rate_model,
 )
 
@@ -463,6 +464,57 @@ class CheckMachine(RuleBasedStateMachine):
                 assert self.check.snapshot()[1] == self.model.run()
 
 
+class TrialMachine(RuleBasedStateMachine):
+    """An experiment that is started, stopped and outlived; call n has one fate."""
+
+    @initialize(start=STARTS, seed=st.integers(0, 3), chance=st.sampled_from((0.1, 0.5, 0.9)))
+    def begin(self, start: int, seed: int, chance: float) -> None:
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20, chaos=True)
+        rule = rules.Chaos(probability=chance, impact="abort", ttl=5, seed=seed)
+        self.policy = Policy("model/tried", rule, engine=self.engine)
+        self.model = TrialModel()
+        self.model.start(5 * NS, start)
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @precondition(lambda self: self.model.until > self.now)
+    @rule(distance=st.integers(-1, 1))
+    def advance_to_the_end(self, distance: int) -> None:
+        self.advance(self.model.until - self.now + distance)
+
+    @rule(ttl=LIVES)
+    def start_anew(self, ttl: float | str) -> None:
+        self.policy.start_chaos(ttl)
+        self.model.start(rules.force_ns(ttl), self.now)
+
+    @rule()
+    def stop(self) -> None:
+        assert self.policy.stop_chaos() == self.model.stop(self.now)
+
+    @rule(times=st.integers(1, 20))
+    def acquire(self, times: int) -> None:
+        for _ in range(times):
+            assert self.model.agrees(not self.policy.try_acquire(), self.now)
+
+    @invariant()
+    def looks_alike(self) -> None:
+        if hasattr(self, "model"):
+            found = self.engine.snapshot().policies[0].chaos
+            assert (found.state == "running") == (self.now < self.model.until)
+            assert (found.run, found.asked) == (self.model.runs, self.model.asked)
+            assert found.injected == self.model.injected
+
+
 class SlidingWindowMachine(PolicyMachine):
     rate = windows("sliding_window")
 
@@ -500,5 +552,6 @@ TestBudget = BudgetMachine.TestCase
 TestThrottle = ThrottleMachine.TestCase
 TestFlag = FlagMachine.TestCase
 TestCheck = CheckMachine.TestCase
+TestTrial = TrialMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

@@ -11,6 +11,7 @@ from engine.rules import (
     KINDS,
     Breaker,
     Bulkhead,
+    Chaos,
     Check,
     Feature,
     Health,
@@ -99,6 +100,14 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
         (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
         (Throttle, "k", 1, 100, [0.9, 101]),
         (Throttle, "window", 1, 3_600, [0.9, "999ms", 3_601]),
+        (Chaos, "probability", 1e-6, 1, [0, 1.1]),
+        (Chaos, "ttl", 1, 30 * 86_400, [0.9, "999ms", 31 * 86_400]),
+        (Chaos, "delay", 0.001, 3_600, [0, "0ms", 3_601]),
+        (Chaos, "variance", 0, 3_600, [-1, 3_601]),
+        (Chaos, "status", 1, 16, [0, 17]),
+        (Chaos, "keys", 0, 100, [-1, 101]),
+        (Chaos, "max_active", 1, 1_000, [0, 1_001]),
+        (Chaos, "seed", 0, 2**63 - 1, [-1, 2**63]),
         (Check, "cache", 0.01, 86_400, [0.009, 86_401, "9ms"]),
         (Check, "fail_after", 1, 100, [0, 101]),
         (Check, "ok_after", 1, 100, [0, 101]),
@@ -118,6 +127,7 @@ def test_parameter_is_accepted_only_inside_its_range(
         "rate_limit": {"rate": "100/s"},
         "retry_budget": {},
         "feature": {},
+        "chaos": {"probability": 0.5, "ttl": 60, "delay": 3_600},
         "check": {},
         "throttle": {},
     }
@@ -258,6 +268,7 @@ def test_kinds_are_in_order_of_judgement() -> None:
         ("bulkhead", Bulkhead),
         ("retry_budget", RetryBudget),
         ("rate_limit", RateLimit),
+        ("chaos", Chaos),
     ]
 
 
