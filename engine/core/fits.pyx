@@ -24,6 +24,16 @@ cdef uint32_t KEY_CELLS_MIN = 64        # of a segment: a key's window in it
 cdef int64_t SECOND_NS = 1000000000
 
 
+cdef bint _is_blank(const void *block, uint64_t size) noexcept nogil:
+    """Whether all of it is zero, as it is for a rule that never was: a binder who makes one goes on from what is there."""
+    cdef const char *bytes = <const char *>block
+    cdef uint64_t i
+    for i in range(size):
+        if bytes[i]:
+            return False
+    return True
+
+
 cdef bint _cells_fit(Arena arena, const adm_cells *described) noexcept nogil:
     """Whether every segment lies in the heap and begins where the one before it ends."""
     cdef uint32_t first = 0
@@ -81,7 +91,7 @@ cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept
             or not _overrides_fit(arena, limiter.idle_at, limiter.idle_room)):
         return False
     if limiter.slot == 0:
-        return True
+        return _is_blank(limiter, sizeof(adm_limiter_params))
     for k in range(<uint32_t>ADM_ALGORITHMS):
         if not _keys_fit(arena, &limiter.keys[k]):
             return False
@@ -93,7 +103,7 @@ cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept
 
 cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:
     if breaker.slot == 0:
-        return True
+        return _is_blank(breaker, sizeof(adm_breaker_params))
     return (arena.at(breaker.slot, sizeof(adm_breaker)) != NULL
             and _window_fits(arena, breaker)
             and 1 <= breaker.probe_passes <= breaker.probes <= cells_total(breaker.probe_cells.ends)
@@ -103,32 +113,36 @@ cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept
 
 cdef bint _budget_fits(Arena arena, const adm_budget_params *budget) noexcept nogil:
     if budget.slot == 0:
-        return True
+        return _is_blank(budget, sizeof(adm_budget_params))
     return (arena.at(budget.slot, sizeof(adm_budget)) != NULL and budget.interval_ns > 0
             and budget.depth_ns >= budget.interval_ns and budget.deposit_ns >= 0)
 
 
 cdef bint _throttle_fits(Arena arena, const adm_throttle_params *throttle) noexcept nogil:
     if throttle.slot == 0:
-        return True
+        return _is_blank(throttle, sizeof(adm_throttle_params))
     return (arena.at(throttle.slot, sizeof(adm_throttle)) != NULL and throttle.bucket_ns > 0
             and arena.at(throttle.buckets_at, BUCKETS_BYTES) != NULL)
 
 
 cdef bint _feature_fits(Arena arena, const adm_feature_params *feature) noexcept nogil:
-    return feature.slot == 0 or arena.at(feature.slot, sizeof(adm_feature)) != NULL
+    if feature.slot == 0:
+        return _is_blank(feature, sizeof(adm_feature_params))
+    return arena.at(feature.slot, sizeof(adm_feature)) != NULL
 
 
 cdef bint _health_fits(Arena arena, const adm_params *params) noexcept nogil:
     cdef const adm_check_params *check = &params.check
     if params.health.slot and arena.at(params.health.slot, sizeof(adm_check)) == NULL:
         return False
-    return check.slot == 0 or arena.at(check.slot, sizeof(adm_check)) != NULL and check.life_ns >= 0
+    if check.slot == 0:
+        return _is_blank(check, sizeof(adm_check_params))
+    return arena.at(check.slot, sizeof(adm_check)) != NULL and check.life_ns >= 0
 
 
 cdef bint _chaos_fits(Arena arena, const adm_chaos_params *chaos) noexcept nogil:
     if chaos.slot == 0:
-        return True
+        return _is_blank(chaos, sizeof(adm_chaos_params))
     return (arena.at(chaos.slot, sizeof(adm_chaos)) != NULL and _cells_fit(arena, &chaos.delay_cells)
             and chaos.max_active <= cells_total(chaos.delay_cells.ends) and 0 <= chaos.variance_ns <= chaos.delay_ns
             and chaos.impact <= 4)
