@@ -1,6 +1,7 @@
 """Admittance: breakers, rate limits and bulkheads in nanoseconds, on state a whole host shares."""
 
 from engine.core.admit import CRITICAL, HIGH, LOW, NORMAL, SHEDDABLE
+from engine.core.chaos import Injection
 from engine.core.policy import Permit, Refusal
 from engine.errors import (
     ArenaError,
@@ -20,7 +21,15 @@ from engine.errors import (
     UnknownPolicy,
 )
 from engine.policy import Policy
-from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter
+from engine.primitives import (
+    Bulkhead,
+    CircuitBreaker,
+    Counter,
+    Feature,
+    HealthCheck,
+    Limiter,
+    RetryBudget,
+)
 from engine.runtime import Engine, Snapshot, default
 
 __all__ = [
@@ -41,6 +50,9 @@ __all__ = [
     "DeadlineExceeded",
     "Degraded",
     "Engine",
+    "Feature",
+    "HealthCheck",
+    "Injection",
     "Invalid",
     "Limiter",
     "Permit",
@@ -48,6 +60,7 @@ __all__ = [
     "RateLimited",
     "Refusal",
     "Refused",
+    "RetryBudget",
     "RetryBudgetExhausted",
     "Shed",
     "Snapshot",

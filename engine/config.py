@@ -16,11 +16,21 @@ from typing import Any, NamedTuple
 from msgspec import NODEFAULT
 
 from engine.errors import Complaint, ConfigError
-from engine.rules import KINDS, NAME, NAME_WORDS, Parameter, PolicySet, PolicySpec, Rule, parameters
+from engine.rules import (
+    CHAOS_VARIABLE,
+    KINDS,
+    NAME,
+    NAME_WORDS,
+    Parameter,
+    PolicySet,
+    PolicySpec,
+    Rule,
+    parameters,
+)
 
 Keys = tuple[str, ...]
 _WRONG = object()
-_TOP = ("defaults", "policies")
+_TOP = ("chaos", "defaults", "policies")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _WORD = re.compile(r"\w+")
 _VALUE_WIDTH = 60
@@ -44,10 +54,12 @@ def load(path: str | os.PathLike[str]) -> PolicySet:
 def parse(text: str, *, file: str = "<string>") -> PolicySet:
     """Return the policies in `text`, called `file` in complaints; ConfigError holds them all."""
     reading = _Reading(file)
-    policies = reading.policies(reading.document(text))
+    document = reading.document(text)
+    policies = reading.policies(document)
+    chaos = reading.chaos(document, policies)
     if reading.complaints:
         raise ConfigError(reading.complaints)
-    return PolicySet({name: _spec(name, tables) for name, tables in policies.items()})
+    return PolicySet({name: _spec(name, tables) for name, tables in policies.items()}, chaos)
 
 
 class _Written(NamedTuple):
@@ -102,6 +114,18 @@ class _Reading:
         if not merged and not self.complaints:
             self.complain((), 'has no policies, such as [policies."service/operation".rate_limit]')
         return merged
+
+    def chaos(self, document: dict[str, Any], policies: dict[str, _Layer]) -> bool:
+        """Return whether experiments are allowed; complain of those that are not."""
+        allowed = document.get("chaos", False)
+        if not isinstance(allowed, bool):
+            self.complain(("chaos",), "must be a boolean, true or false", value=allowed)
+        elif not allowed and os.environ.get(CHAOS_VARIABLE) != "1":
+            for layer in policies.values():
+                if table := layer.get("chaos"):
+                    mend = f"chaos = true at the top of the file, or {CHAOS_VARIABLE}=1"
+                    self.complain(table.keys, f"is an experiment, which needs {mend}")
+        return bool(allowed)
 
     def policy(self, keys: Keys, value: object) -> _Layer:
         """Return the rule tables of a policy or prefix, with its name checked."""

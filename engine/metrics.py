@@ -7,7 +7,7 @@ The totals are those of the whole host, whichever process is scraped. The labels
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 try:
@@ -23,8 +23,10 @@ except ImportError:
         "engine.metrics needs prometheus_client: pip install 'admittance[metrics]'"
     ) from None
 
+from engine.core.health import STATUSES
+
 if TYPE_CHECKING:
-    from engine.runtime import ArenaSnapshot, Engine, PolicySnapshot
+    from engine.runtime import ArenaSnapshot, CheckSnapshot, Engine, PolicySnapshot
 
 POLICY = ("service", "operation")
 DURATION_BOUNDS = {bound: str(bound) for bound in (2**power / 1e9 for power in range(16, 37))}
@@ -52,6 +54,7 @@ class EngineCollector(Collector):
         yield from _durations(snapshot.policies)
         yield from _rules(snapshot.policies)
         yield from _arena(snapshot.arena)
+        yield _checks(self._engine.checks())
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -127,8 +130,32 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
     tokens = GaugeMetricFamily(
         "admittance_tokens_remaining", "Tokens left in the rate limit now.", labels=POLICY
     )
+    retries = GaugeMetricFamily(
+        "admittance_retries_remaining", "Retries left in the retry budget now.", labels=POLICY
+    )
+    throttles = GaugeMetricFamily(
+        "admittance_throttle_probability",
+        "With which probability the throttle refuses the next call.",
+        labels=POLICY,
+    )
+    degraded = CounterMetricFamily(
+        "degradation_events",
+        "Calls that were told to do with a lower level of service.",
+        labels=("service", "feature"),
+    )
+    injections = CounterMetricFamily(
+        "admittance_chaos_injections", "Calls that an experiment harmed.", labels=POLICY
+    )
+    experiments = GaugeMetricFamily(
+        "admittance_chaos_running", "1 while an experiment runs.", labels=POLICY
+    )
     for policy in policies:
         labels = split_name(policy.name)
+        if policy.chaos:
+            injections.add_metric(labels, policy.chaos.injected)
+            experiments.add_metric(labels, policy.chaos.state == "running")
+        if policy.feature:
+            degraded.add_metric(labels, policy.refused.get("degraded", 0))
         if policy.breaker:
             circuits.add_metric(labels, CIRCUIT_STATES[policy.breaker.state])
         if policy.bulkhead:
@@ -136,7 +163,24 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
             limits.add_metric(labels, policy.bulkhead.limit)
         if policy.rate_limit:
             tokens.add_metric(labels, policy.rate_limit.remaining)
-    return iter((circuits, in_use, limits, tokens))
+        if policy.retry_budget:
+            retries.add_metric(labels, policy.retry_budget.remaining)
+        if policy.throttle:
+            throttles.add_metric(labels, policy.throttle.probability)
+    return iter(
+        (circuits, in_use, limits, tokens, retries, throttles, degraded, injections, experiments)
+    )
+
+
+def _checks(checks: Mapping[str, CheckSnapshot]) -> Metric:
+    family = GaugeMetricFamily(
+        "admittance_health_status",
+        "0 unknown, 1 healthy, 2 degraded, 3 unhealthy.",
+        labels=("check",),
+    )
+    for name, check in checks.items():
+        family.add_metric((name,), STATUSES.index(check.status))
+    return family
 
 
 def _arena(arena: ArenaSnapshot) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from engine.core import breaker, policy
+from engine.core import breaker, chaos, feature, policy
 from engine.core.admit import REASONS
 from engine.core.arena import Arena
 from engine.core.guard import Guard, GuardedCoroutine
@@ -61,21 +61,48 @@ class Policy(policy.Policy):
         guard = GuardedCoroutine if inspect.iscoroutinefunction(plain) else Guard
         return cast(Callable[P, R], guard(self, plain))
 
-    def force_open(self, ttl: float | str) -> None:
+    def force_open(self, ttl: float | str, reason: str = "") -> None:
         """Refuse every call on the whole host for `ttl` (seconds, or "5min"; at most 30 days).
 
-        Then the circuit is half-open. Raises ValueError for a wrong `ttl`, and ArenaError where the
-        policy has no breaker.
+        Then the circuit is half-open. `reason`, at most 104 bytes, stands beside the state. Raises
+        ValueError for a wrong `ttl` or `reason`, and ArenaError where the policy has no breaker.
         """
-        breaker.force(self.arena, self.row, "forced_open", force_ns(ttl))
+        breaker.force(self.arena, self.row, "forced_open", force_ns(ttl), reason)
 
-    def force_closed(self, ttl: float | str) -> None:
+    def force_closed(self, ttl: float | str, reason: str = "") -> None:
         """Let the breaker refuse nothing for `ttl` (as for `force_open`); then it is closed."""
-        breaker.force(self.arena, self.row, "forced_closed", force_ns(ttl))
+        breaker.force(self.arena, self.row, "forced_closed", force_ns(ttl), reason)
 
     def unforce(self) -> bool:
         """End what was forced, as its time would. False where nothing was. Raises ArenaError."""
         return breaker.unforce(self.arena, self.row)
+
+    def turn_on(self, ttl: float | str, reason: str = "") -> None:
+        """Turn the policy's feature on for every call of the whole host, for `ttl`.
+
+        `ttl` and `reason` are as for `force_open`. Then the feature is as configured. Raises
+        ValueError, and ArenaError where the policy has no feature.
+        """
+        feature.flip(self.arena, self.row, "on", force_ns(ttl), reason)
+
+    def turn_off(self, ttl: float | str, reason: str = "") -> None:
+        """Turn the policy's feature off for every call (as for `turn_on`)."""
+        feature.flip(self.arena, self.row, "off", force_ns(ttl), reason)
+
+    def clear_flip(self, reason: str = "") -> bool:
+        """End what `turn_on` or `turn_off` did. False where nothing was. Raises as they do."""
+        return feature.clear(self.arena, self.row, reason)
+
+    def start_chaos(self, ttl: float | str) -> None:
+        """Begin the policy's experiment anew, for `ttl` (as for `force_open`).
+
+        Raises ValueError, and ArenaError where the policy has no experiment.
+        """
+        chaos.start(self.arena, self.row, force_ns(ttl))
+
+    def stop_chaos(self) -> bool:
+        """End the policy's experiment. False where it had ended. Raises ArenaError."""
+        return chaos.stop(self.arena, self.row)
 
     def __repr__(self) -> str:
         return f"<Policy {self.name}>"

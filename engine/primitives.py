@@ -7,9 +7,13 @@ name may be left out. Raises ValueError for a wrong parameter and for a missing 
 
 from typing import Any
 
-from engine.core import breaker, bulkhead, counter, limiter
-from engine.rules import Breaker, RateLimit
+from engine.core import breaker, budget, bulkhead, counter, feature, health, limiter
+from engine.rules import Breaker, RateLimit, force_ns
 from engine.rules import Bulkhead as BulkheadRule
+from engine.rules import Check as CheckRule
+from engine.rules import Feature as FeatureRule
+from engine.rules import Health as HealthRule
+from engine.rules import RetryBudget as RetryBudgetRule
 from engine.runtime import Engine, default
 
 
@@ -68,6 +72,74 @@ class Bulkhead(bulkhead.Bulkhead):
         engine = engine or default()
         rule = BulkheadRule(limit, hold=hold, queue=queue, max_wait=max_wait)
         return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
+
+
+class RetryBudget(budget.RetryBudget):
+    """A retry budget: `deposit()` for each call, `try_acquire()` before each retry of one."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        ratio: float | None = None,
+        *,
+        engine: Engine | None = None,
+        name: str | None = None,
+        **parameters: Any,
+    ) -> "RetryBudget":
+        engine = engine or default()
+        if ratio is not None:
+            parameters["ratio"] = ratio
+        rule = RetryBudgetRule(**parameters)
+        return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
+
+
+class Feature(feature.Feature):
+    """A feature flag: `is_on(key=None)`; an operator's flip is seen by the whole host at once.
+
+    `parameters` are those of `rules.Feature`: `enabled` and `rollout`.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, *, engine: Engine | None = None, name: str | None = None, **parameters: Any
+    ) -> "Feature":
+        engine = engine or default()
+        rule = FeatureRule(**parameters)
+        return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
+
+    def turn_on(self, ttl: float | str, reason: str = "") -> None:
+        """Turn it on for everybody for `ttl` (seconds, or "5min"; at most 30 days).
+
+        `reason`, at most 104 bytes, stands beside the state. Raises ValueError, and ArenaError
+        where the feature was taken out of service.
+        """
+        feature.flip(self.arena, self.row, "on", force_ns(ttl), reason)
+
+    def turn_off(self, ttl: float | str, reason: str = "") -> None:
+        """Turn it off for everybody (as for `turn_on`)."""
+        feature.flip(self.arena, self.row, "off", force_ns(ttl), reason)
+
+    def clear(self, reason: str = "") -> bool:
+        """Let it be as configured again. False where it is already. Raises as `turn_on` does."""
+        return feature.clear(self.arena, self.row, reason)
+
+
+class HealthCheck(health.Check):
+    """What a named check says: `report("healthy")`, `status`; all processes of the host read it.
+
+    `parameters` are those of `rules.Check`. Policies hang on it by `rules.Health(name)`.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, name: str, *, engine: Engine | None = None, **parameters: Any
+    ) -> "HealthCheck":
+        engine = engine or default()
+        row = engine.bind_check(HealthRule(name), CheckRule(**parameters))
+        return super().__new__(cls, engine.arena, row)
 
 
 class Counter(counter.Counter):

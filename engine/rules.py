@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo, asdict, force_setattr
 
 NAME = re.compile(r"[a-z0-9._/-]{1,128}")
+CHAOS_VARIABLE = "ENGINE_CHAOS"
 NAME_WORDS = "a name is 1 to 128 characters of a-z, 0-9 and . _ / -"
 
 _UNIT_NS = {
@@ -38,6 +39,10 @@ _LARGEST_WINDOW = {"sliding_window": 100_000, "fixed_window": 250_000_000}
 _OVERFLOWS = ("refuse", "shared")
 _LARGEST_BURST = 1_000_000_000
 _MOST_OVERRIDES = 1_024
+_LONGEST_CHECK_NAME = 64
+_LIVES_OF_A_CACHE = 3  # one refresh may be missed, and the next be late
+_IMPACTS = ("latency", "error", "abort", "hang")
+_DELAYS = ("latency", "hang")
 _MODES = ("enforce", "shadow", "off")
 
 
@@ -70,6 +75,12 @@ def _span(text: str) -> str:
     return text
 
 
+def _check_name(text: str) -> str:
+    if not 1 <= len(text) <= _LONGEST_CHECK_NAME or NAME.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is no name of a check")
+    return text
+
+
 def _key_name(text: str) -> str:
     if not 1 <= len(text) <= 64:
         raise ValueError(f"{text!r} has not 1 to 64 characters")
@@ -94,6 +105,8 @@ _RATE_WORDS = f'a rate from "1/month" to "{_FASTEST_HZ}/s" (per s, min, h, day o
 
 # The function after a text form's Meta reads it.
 Fraction = Annotated[float, Meta(gt=0, le=1)]
+Percentage = Annotated[float, Meta(ge=0, le=100)]
+Switch = Annotated[bool, Meta(description="a boolean, true or false")]
 Duration = Annotated[str, Meta(description='a duration such as "250ms" or "30s"'), seconds]
 Span = Annotated[str, Meta(description='a duration from "1s" to "1h"'), _span]
 Rate = Annotated[
@@ -103,9 +116,15 @@ Rate = Annotated[
 ]
 Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGORITHMS)]
 Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
+Impact = Annotated[str, Meta(description=_either(_IMPACTS)), _one_of(_IMPACTS)]
 Mode = Annotated[str, Meta(description=_either(_MODES)), _one_of(_MODES)]
 Overrides = dict[str, str]
 MaxWait = Annotated[float, Meta(ge=0.001, le=3_600)]
+CheckName = Annotated[
+    str,
+    Meta(description="a name of 1 to 64 characters of a-z, 0-9 and . _ / -"),
+    _check_name,
+]
 KeyName = Annotated[str, Meta(description="a name of 1 to 64 characters"), _key_name]
 
 
@@ -155,7 +174,8 @@ def _parameter(field: FieldInfo) -> Parameter:
     text, number = forms.get(str), forms.get(int) or forms.get(float)
     numeral = "an integer" if int in forms else "a number"
     is_duration = text is not None and text[1] is seconds
-    nouns = [text[0].description] if text else []
+    switch = forms.get(bool)
+    nouns = [form[0].description for form in (text, switch) if form]
     nouns += [numeral] if number and not is_duration else []
     return Parameter(
         hint=field.type,
@@ -306,6 +326,24 @@ class Breaker(Rule, frozen=True, kw_only=True):
         return 0, _ns(seconds(self.window)) // _BUCKETS
 
 
+class Throttle(Rule, frozen=True, kw_only=True):
+    """Refuses what a backend would refuse, in proportion, where it is not protected itself.
+
+    Of the calls of the last `window` seconds those refused here and those whose outcome was
+    reported are requests, and the successes are accepts. A call is refused with the probability
+    (requests - k x accepts) / (requests + 1), so never while one of `k` succeeds.
+    """
+
+    kind: ClassVar[str] = "throttle"
+
+    k: Annotated[float, Meta(ge=1, le=100)] = 2.0
+    window: Annotated[float, Meta(ge=1, le=3_600)] | Duration = 120.0
+
+    def core(self) -> tuple[int, ...]:
+        """Return k in thousandths, bucket_ns (a tenth of the window)."""
+        return _milli(self.k), _ns(self.window) // _BUCKETS
+
+
 class _Limit(Rule, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=65_536)]
 
@@ -334,6 +372,144 @@ class Bulkhead(_Limit, frozen=True, kw_only=True):
     def core(self) -> tuple[Any, ...]:
         """Return limit, hold_ns (0: never), queue, max_wait_ns (0: the caller says it)."""
         return self.limit, _ns(self.hold or 0), self.queue, _ns(self.max_wait or 0)
+
+
+class Feature(Rule, frozen=True, kw_only=True):
+    """Refuses as `degraded` where a feature is off; the verdict says which `level` to give instead.
+
+    It is on where it is `enabled`, for `rollout` percent of the keys, always the same ones; a call
+    without a key is in where that is 100. An operator's flip outranks both for a time.
+    """
+
+    kind: ClassVar[str] = "feature"
+
+    enabled: Switch = True
+    rollout: Percentage = 100.0
+    level: Annotated[int, Meta(ge=1, le=255)] = 1
+
+    def core(self) -> tuple[int, ...]:
+        """Return enabled (0 or 1), rollout in millionths, level."""
+        return int(self.enabled), round(self.rollout * 10_000), self.level
+
+
+class _Checked(Rule, frozen=True):
+    check: CheckName
+
+
+class Health(_Checked, frozen=True, kw_only=True):
+    """Refuses as `unhealthy` while the check of that name is known to be unhealthy."""
+
+    kind: ClassVar[str] = "health"
+
+    def core(self) -> tuple[int, ...]:
+        """Return the bytes of the check's name."""
+        return tuple(self.check.encode())
+
+
+class Check(Rule, frozen=True, kw_only=True):
+    """What makes a check unhealthy, and for how long a result counts; no rule of a policy.
+
+    `fail_after` bad results in a row make it unhealthy, `ok_after` good ones end that. A result is
+    refreshed every `cache` seconds, and says nothing any more when it is three times as old.
+    """
+
+    kind: ClassVar[str] = "check"
+
+    cache: Annotated[float, Meta(ge=0.01, le=86_400)] | Duration = 60.0
+    fail_after: Annotated[int, Meta(ge=1, le=100)] = 2
+    ok_after: Annotated[int, Meta(ge=1, le=100)] = 2
+
+    def core(self) -> tuple[int, ...]:
+        """Return life_ns, fail_after, ok_after."""
+        return _LIVES_OF_A_CACHE * _ns(self.cache), self.fail_after, self.ok_after
+
+
+class Chaos(Rule, frozen=True, kw_only=True):
+    """An experiment that harms a share of the calls that every other rule admits, until it ends.
+
+    `probability` is that of a call whose key is among `keys` percent; which ones they are, and how
+    long they are delayed, follows from `seed` and the policy's name. `impact` is "latency" (`delay`
+    give or take `variance` seconds), "error" (a gRPC `status`), "abort" (refused as `chaos`) or
+    "hang" (until the caller's deadline, at most `delay`). At most `max_active` delays are under way
+    at once (None: any number). A `dry_run` counts whom it would harm. It begins when it is put in
+    force or changed, and ends `ttl` seconds later, or when the policy's breaker opens.
+    """
+
+    kind: ClassVar[str] = "chaos"
+    related: ClassVar[tuple[str, ...]] = ("impact", "delay", "variance", "max_active")
+
+    probability: Fraction
+    ttl: Annotated[float, Meta(ge=1, le=30 * 86_400)] | Duration
+    impact: Impact = "latency"
+    delay: Annotated[float, Meta(ge=0.001, le=3_600)] | Duration | None = None
+    variance: Annotated[float, Meta(ge=0, le=3_600)] | Duration = 0.0
+    status: Annotated[int, Meta(ge=1, le=16)] = 14
+    keys: Percentage = 100.0
+    max_active: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    dry_run: Switch = False
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any]) -> str | None:
+        """Say so where an impact has no delay that needs one, or has one that it cannot use."""
+        impact, delay, variance = values["impact"], values["delay"], values["variance"]
+        if impact in _DELAYS and delay is None:
+            return f"impact ({impact}) needs a delay"
+        if impact not in _DELAYS and (delay is not None or values["max_active"] is not None):
+            return f"delay and max_active are of latency and hang, not of impact {impact}"
+        if variance and (impact != "latency" or variance > delay):
+            return f"variance ({variance:g} s) must be at most the delay of an impact latency"
+        return None
+
+    def core(self) -> tuple[int, ...]:
+        """Return the integers of `engine.core.binding`'s chaos, in the order below.
+
+        impact, probability_ppm, keys_ppm, delay_ns, variance_ns, status, max_active (0: any
+        number), seed, dry_run (0 or 1), life_ns.
+        """
+        return (
+            1 + _IMPACTS.index(self.impact),
+            _ppm(self.probability),
+            round(self.keys * 10_000),
+            _ns(self.delay or 0),
+            _ns(self.variance),
+            self.status,
+            self.max_active or 0,
+            self.seed,
+            int(self.dry_run),
+            _ns(self.ttl),
+        )
+
+
+class RetryBudget(Rule, frozen=True, kw_only=True):
+    """Admits retries up to a share of `ratio` of the first attempts, and `min_rate` beside it.
+
+    What is not used adds up to `burst` retries; a new budget holds what `min_rate` brings in a
+    second, and at least one. Calls say by `attempt` which of both they are.
+    """
+
+    kind: ClassVar[str] = "retry_budget"
+    related: ClassVar[tuple[str, ...]] = ("burst", "min_rate")
+
+    ratio: Fraction = 0.2
+    min_rate: Rate = "3/s"
+    burst: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any]) -> str | None:
+        """Say so where the burst takes too long to refill."""
+        burst, rate = values["burst"], values["min_rate"]
+        most = _LONGEST_REFILL_NS // _interval_ns(rate)
+        if burst <= most:
+            return None
+        return f"burst ({burst}) must be at most {most} at a min_rate of {rate}: ten years fill it"
+
+    def core(self) -> tuple[int, ...]:
+        """Return interval_ns (rounded up), burst, deposit_ns (rounded down), opening balance."""
+        interval_ns = _interval_ns(self.min_rate)
+        count, unit_ns = _count_and_unit_ns(self.min_rate)
+        opening = min(self.burst, max(1, count * _SECOND_NS // unit_ns))
+        return interval_ns, self.burst, int(interval_ns * self.ratio), opening
 
 
 class _Rated(Rule, frozen=True):
@@ -421,7 +597,10 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 
 
 # In the order of judgement.
-KINDS: dict[str, type[Rule]] = {rule.kind: rule for rule in (Breaker, Bulkhead, RateLimit)}
+KINDS: dict[str, type[Rule]] = {
+    rule.kind: rule
+    for rule in (Feature, Health, Breaker, Throttle, Bulkhead, RetryBudget, RateLimit, Chaos)
+}
 
 
 class PolicySpec(Struct, frozen=True):
@@ -454,9 +633,10 @@ class PolicySpec(Struct, frozen=True):
 
 
 class PolicySet(Struct, frozen=True):
-    """Every policy of a configuration by its name."""
+    """Every policy of a configuration by its name, and whether it allows chaos experiments."""
 
     policies: dict[str, PolicySpec]
+    chaos: bool = False
 
 
 def _overrides_conflict(

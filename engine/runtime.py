@@ -9,12 +9,27 @@ from types import TracebackType
 import msgspec
 
 from engine import config
-from engine.core import admit, binding, breaker, directory, journal, policy, repair, wire
+from engine.core import (
+    admit,
+    binding,
+    breaker,
+    budget,
+    chaos,
+    directory,
+    feature,
+    health,
+    journal,
+    policy,
+    repair,
+    throttle,
+    wire,
+)
 from engine.core.arena import DEFAULT_SIZE, Arena
+from engine.core.binding import CHECK_PREFIX
 from engine.core.clock import ManualClock
 from engine.latency import LatencySnapshot
 from engine.policy import Policy
-from engine.rules import PolicySet, PolicySpec, Rule
+from engine.rules import CHAOS_VARIABLE, Chaos, Check, Health, PolicySet, PolicySpec, Rule
 
 UNNAMED = "~"
 
@@ -23,7 +38,8 @@ class BreakerSnapshot(msgspec.Struct, frozen=True):
     """A circuit breaker: what its window holds, and seconds until asking is worth it.
 
     `state` is "closed", "open", "half_open", "recovering", "forced_open" or "forced_closed".
-    `calls` and `failures` of a breaker that counts failures in a row are that count.
+    `calls` and `failures` of a breaker that counts failures in a row are that count. `reason` is
+    what the operator said who forced the state, or "".
     """
 
     state: str
@@ -34,6 +50,7 @@ class BreakerSnapshot(msgspec.Struct, frozen=True):
     retry_after: float
     opened: int
     probing: int
+    reason: str
 
 
 class BulkheadSnapshot(msgspec.Struct, frozen=True):
@@ -56,6 +73,64 @@ class RateLimitSnapshot(msgspec.Struct, frozen=True):
     remaining: int
     limit: int
     keys: int | None = None
+
+
+class ChaosSnapshot(msgspec.Struct, frozen=True):
+    """An experiment: "running" or "stopped", its run, and the seconds until that ends.
+
+    `asked` calls of this run were numbered; `injected` were harmed and `spared` would have been
+    but for a dry run, in all runs.
+    """
+
+    state: str
+    run: int
+    left: float
+    asked: int
+    injected: int
+    spared: int
+
+
+class CheckSnapshot(msgspec.Struct, frozen=True):
+    """A check: its status, how many results in a row were alike, their age in seconds, a message.
+
+    `status` is "unknown", "healthy", "degraded" or "unhealthy"; without a result that still counts
+    it is unknown and `age` None.
+    """
+
+    status: str
+    run: int
+    age: float | None
+    message: str
+
+
+class FeatureSnapshot(msgspec.Struct, frozen=True):
+    """A feature: its state is "configured", or "on" or "off" where an operator forced it so.
+
+    A flip lasts for another `left` seconds, is the `flips`-th and has the operator's `reason`.
+    """
+
+    state: str
+    enabled: bool
+    rollout: float
+    level: int
+    left: float
+    flips: int
+    reason: str
+
+
+class ThrottleSnapshot(msgspec.Struct, frozen=True):
+    """A throttle: what its window holds, and with which probability it refuses the next call."""
+
+    requests: int
+    accepts: int
+    probability: float
+
+
+class RetryBudgetSnapshot(msgspec.Struct, frozen=True):
+    """A retry budget: retries that could be taken now, and the most that add up."""
+
+    remaining: int
+    limit: int
 
 
 class PolicySnapshot(msgspec.Struct, frozen=True):
@@ -83,6 +158,11 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     breaker: BreakerSnapshot | None
     bulkhead: BulkheadSnapshot | None
     rate_limit: RateLimitSnapshot | None
+    retry_budget: RetryBudgetSnapshot | None
+    throttle: ThrottleSnapshot | None
+    feature: FeatureSnapshot | None
+    health: str | None
+    chaos: ChaosSnapshot | None
 
 
 class ArenaSnapshot(msgspec.Struct, frozen=True):
@@ -102,9 +182,13 @@ class ArenaSnapshot(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """A change: its number, the arena's time in seconds, the policy, and what became of it.
 
-    `what` is configured, retired, repaired, or the state that a circuit entered: closed, opened,
-    half_opened, recovering, forced_open, forced_closed; `generation` is the circuit's, `value` a
-    version or a number of permits given back.
+    `what` is configured, retired, repaired, the state that a circuit entered: closed, opened,
+    half_opened, recovering, forced_open, forced_closed; or what became of a feature: flag_on,
+    flag_off, flag_cleared; or the status that a check entered: check_unknown, check_healthy,
+    check_degraded, check_unhealthy, with "~health/" before its name; or chaos_started,
+    chaos_stopped. `generation` is the circuit's,
+    or counts the flips or changes; `value` is a version, a number of permits given back or the
+    milliseconds of a flip.
     """
 
     number: int
@@ -141,6 +225,7 @@ class Engine:
         *,
         arena_size: int = DEFAULT_SIZE,
         clock: ManualClock | None = None,
+        chaos: bool = False,
     ) -> None:
         wanted = (
             policies
@@ -152,6 +237,7 @@ class Engine:
         else:
             self.arena = Arena.open(arena, arena_size, clock)
         self._applied: frozenset[str] = frozenset()
+        self._chaos = chaos or os.environ.get(CHAOS_VARIABLE) == "1"
         self._unnamed = itertools.count(1)
         repair.attach(self.arena)
         if wanted is not None:
@@ -160,13 +246,25 @@ class Engine:
     def apply(self, policies: PolicySet) -> None:
         """Put a PolicySet in force. What stays keeps its state, what is gone is retired."""
         for spec in policies.policies.values():
-            self.bind(spec)
+            self._bind(spec, chaos=self._chaos or policies.chaos)
         for name in self._applied - policies.policies.keys():
             binding.retire(self.arena, name)
         self._applied = frozenset(policies.policies)
 
     def bind(self, spec: PolicySpec) -> int:
-        """Publish one policy and return its directory row; the same rules again change nothing."""
+        """Publish one policy and return its directory row; the same rules again change nothing.
+
+        Raises ValueError for a chaos experiment where neither the engine nor the environment
+        (ENGINE_CHAOS=1) allows any.
+        """
+        return self._bind(spec, chaos=self._chaos)
+
+    def _bind(self, spec: PolicySpec, *, chaos: bool) -> int:
+        if not chaos and any(rule.kind == Chaos.kind for rule in spec.rules):
+            raise ValueError(
+                f"{spec.name} has a chaos experiment: allow them by Engine(chaos=True), by"
+                f" chaos = true in the file of policies or by {CHAOS_VARIABLE}=1"
+            )
         return binding.bind(self.arena, spec.name, spec.core(), spec.shadow())
 
     def bind_rule(self, rule: Rule, name: str | None) -> int:
@@ -182,6 +280,17 @@ class Engine:
         if name is not None:
             return binding.retire(self.arena, f"{UNNAMED}counter/{name}")
         return binding.retire(self.arena, self._unnamed_name("counter"))
+
+    def bind_check(self, named: Health, check: Check) -> int:
+        """Publish a check and return its row; what it says stays."""
+        return binding.bind_check(self.arena, named.check, check.core())
+
+    def checks(self) -> dict[str, CheckSnapshot]:
+        """What every check of the arena says, by its name."""
+        rows = sorted(health.names(self.arena).items())
+        return {
+            name: CheckSnapshot(*health.Check(self.arena, row).snapshot()) for name, row in rows
+        }
 
     def _unnamed_name(self, kind: str) -> str:
         if self.arena.path is not None:
@@ -224,6 +333,7 @@ class Engine:
     def journal(self, since: int = 0) -> list[Event]:
         """What changed from event number `since` on; the last 1,024 events are remembered."""
         names = {row: name for name, row in self._rows().items()}
+        names |= {row: f"{CHECK_PREFIX}{name}" for name, row in health.names(self.arena).items()}
         return [
             Event(number, time, "" if what == "repaired" else names.get(row, ""), what, *rest)
             for number, time, what, row, *rest in journal.read(self.arena, since)
@@ -252,6 +362,10 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     counts = admit.counters(arena, row)
     tokens, permits = admit.levels(arena, row)
     circuit = breaker.snapshot(arena, row)
+    retries = budget.snapshot(arena, row)
+    shares = throttle.snapshot(arena, row)
+    flag = feature.snapshot(arena, row)
+    trial = chaos.snapshot(arena, row)
     return PolicySnapshot(
         name=name,
         version=policy.Policy(arena, name, row).version,
@@ -267,12 +381,31 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         breaker=None if circuit is None else _breaker_snapshot(circuit),
         bulkhead=None if permits is None else BulkheadSnapshot(*permits),
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
+        retry_budget=None if retries is None else RetryBudgetSnapshot(*retries),
+        throttle=None if shares is None else ThrottleSnapshot(*shares),
+        feature=None if flag is None else _feature_snapshot(flag),
+        health=health.snapshot(arena, row),
+        chaos=None if trial is None else _chaos_snapshot(trial),
     )
 
 
-def _breaker_snapshot(circuit: tuple[str, int, int, int, int, int, int, int]) -> BreakerSnapshot:
-    state, generation, calls, failures, slow, wait_ns, opened, probing = circuit
-    return BreakerSnapshot(state, generation, calls, failures, slow, wait_ns / 1e9, opened, probing)
+def _breaker_snapshot(
+    circuit: tuple[str, int, int, int, int, int, int, int, str],
+) -> BreakerSnapshot:
+    state, generation, calls, failures, slow, wait_ns, opened, probing, reason = circuit
+    return BreakerSnapshot(
+        state, generation, calls, failures, slow, wait_ns / 1e9, opened, probing, reason
+    )
+
+
+def _chaos_snapshot(trial: tuple[str, int, int, int, int, int]) -> ChaosSnapshot:
+    state, run, left_ns, asked, injected, spared = trial
+    return ChaosSnapshot(state, run, left_ns / 1e9, asked, injected, spared)
+
+
+def _feature_snapshot(flag: tuple[str, bool, int, int, int, int, str]) -> FeatureSnapshot:
+    state, enabled, rollout_ppm, level, left_ns, flips, reason = flag
+    return FeatureSnapshot(state, enabled, rollout_ppm / 1e4, level, left_ns / 1e9, flips, reason)
 
 
 _DEFAULTS = ("ENGINE_ARENA", "ENGINE_POLICIES")

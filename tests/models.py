@@ -141,6 +141,38 @@ def rate_model(
 
 
 @dataclass
+class BudgetModel:
+    """A retry budget: what was taken and put in, added up anew; amounts are times."""
+
+    interval: int
+    burst: int
+    deposit: int
+    opening: int
+    born: int
+    moves: list[tuple[int, int]] = field(default_factory=list)
+
+    def debt(self, now: int) -> int:
+        """The time until the balance is full again."""
+        debt, last = (self.burst - self.opening) * self.interval, self.born
+        for when, amount in (*self.moves, (now, 0)):
+            debt, last = max(0, max(0, debt - (when - last)) + amount), when
+        return debt
+
+    def remaining(self, now: int) -> int:
+        return (self.burst * self.interval - self.debt(now)) // self.interval
+
+    def take(self, now: int) -> int:
+        """Take a retry if there is one; how long to wait if not."""
+        wait = self.debt(now) + self.interval - self.burst * self.interval
+        if wait <= 0:
+            self.moves.append((now, self.interval))
+        return max(0, wait)
+
+    def give(self, now: int) -> None:
+        self.moves.append((now, -self.deposit))
+
+
+@dataclass
 class BulkheadModel:
     """A list of permits."""
 
@@ -161,6 +193,112 @@ class BulkheadModel:
         """Give a permit back; False where it had expired."""
         self.held.remove(lease)
         return not lease.expired(now)
+
+
+@dataclass
+class ThrottleModel:
+    """What became of each call that is known to have ended, and when."""
+
+    k_milli: int
+    bucket: int
+    ended: list[tuple[int, str]] = field(default_factory=list)
+
+    def window_now(self, now: int) -> tuple[int, int]:
+        """Requests and accepts."""
+        first = now // self.bucket - 10
+        held = [how for when, how in self.ended if when // self.bucket > first]
+        return len(held), held.count("success")
+
+    def probability(self, now: int) -> float:
+        requests, accepts = self.window_now(now)
+        return max(0, requests - self.k_milli * accepts / 1_000) / (requests + 1)
+
+
+@dataclass
+class FlagModel:
+    """What an operator forced and until when, to the millisecond that follows."""
+
+    enabled: bool
+    forced: bool | None = None
+    until: int = 0
+    reason: str = ""
+
+    def flip(self, on: bool, life: int, now: int, reason: str) -> None:
+        self.forced, self.until, self.reason = on, -(-(now + life) // MS) * MS, reason
+
+    def clear(self, now: int) -> bool:
+        was = self.in_force(now)
+        self.until = 0
+        return was
+
+    def in_force(self, now: int) -> bool:
+        return now < self.until
+
+    def is_on(self, now: int) -> bool:
+        return self.forced if self.in_force(now) else self.enabled
+
+    def shown(self, now: int) -> tuple[str, str]:
+        if not self.in_force(now):
+            return "configured", ""
+        return "on" if self.forced else "off", self.reason
+
+
+@dataclass
+class CheckModel:
+    """The results since the last silence, and the status that they made of it."""
+
+    life: int
+    fail_after: int
+    ok_after: int
+    status: str = "unknown"
+    results: list[str] = field(default_factory=list)
+    until: int = 0
+
+    def shown(self, now: int) -> str:
+        return self.status if now < self.until else "unknown"
+
+    def run(self) -> int:
+        """How many of the last results were alike: bad, or not."""
+        kinds = [result == "unhealthy" for result in reversed(self.results)]
+        return next((i for i, kind in enumerate(kinds) if kind != kinds[0]), len(kinds))
+
+    def report(self, result: str, now: int) -> None:
+        if now >= self.until:
+            self.status, self.results = "unknown", []
+        self.results.append(result)
+        if result == "unhealthy":
+            if self.run() >= self.fail_after:
+                self.status = result
+        elif self.status != "unhealthy" or self.run() >= self.ok_after:
+            self.status = result
+        self.until = -(-(now + self.life) // MS) * MS
+
+
+@dataclass
+class TrialModel:
+    """A run with its end, and what became of call n in any of them."""
+
+    runs: int = 0
+    until: int = 0
+    asked: int = 0
+    injected: int = 0
+    fates: dict[int, bool] = field(default_factory=dict)
+
+    def start(self, life: int, now: int) -> None:
+        self.runs, self.until, self.asked = self.runs + 1, -(-(now + life) // MS) * MS, 0
+
+    def stop(self, now: int) -> bool:
+        was = now < self.until
+        self.until = 0
+        return was
+
+    def agrees(self, harmed: bool, now: int) -> bool:
+        """Whether a call may have ended so: unharmed after the end, else as in every other run."""
+        if now >= self.until:
+            return not harmed
+        self.asked += 1
+        self.injected += harmed
+        return self.fates.setdefault(self.asked, harmed) == harmed
 
 
 @dataclass(eq=False)
@@ -364,13 +502,14 @@ class Admission:
 
 @dataclass
 class PolicyModel:
-    """Breaker, bulkhead, rate limit, asked in this order; a refusal leaves all as they were."""
+    """All rules, asked in the order below; a refusal leaves them as they were."""
 
     breaker: BreakerModel | None = None
     bulkhead: BulkheadModel | None = None
+    budget: BudgetModel | None = None
     rate: RateModel | SlidingModel | FixedModel | None = None
 
-    def acquire(self, now: int, cost: int) -> Admission | tuple[str, int]:
+    def acquire(self, now: int, cost: int, attempt: int = 1) -> Admission | tuple[str, int]:
         """An admission, or the reason and the wait of a refusal."""
         if cost < 1 or (self.rate and cost > self.rate.burst):
             return "invalid", 0
@@ -384,9 +523,16 @@ class PolicyModel:
             if lease is None:
                 self._hand_back(gate, None, now)
                 return "bulkhead_full", 0
+        if self.budget and attempt > 1 and (wait := self.budget.take(now)):
+            self._hand_back(gate, lease, now)
+            return "retry_budget", wait
         if self.rate and (wait := self.rate.take(now, cost)):
             self._hand_back(gate, lease, now)
+            if self.budget and attempt > 1:
+                self.budget.moves.pop()
             return "rate_limited", wait
+        if self.budget and attempt == 1:
+            self.budget.give(now)
         return Admission(now, gate, lease)
 
     def _hand_back(self, gate: Pass | None, lease: Lease | None, now: int) -> None:

@@ -12,15 +12,25 @@ import engine
 ROOT = Path(engine.__file__).parent.parent
 CORE = ROOT / "engine" / "core"
 ORDER = [
-    {"atomic", "protobuf", "siphash", "whole"},
+    {"atomic", "protobuf", "siphash", "share", "trial", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
-    {"journal", "fits", "histogram", "waiting"},
+    {"journal", "fits", "histogram", "remark", "waiting"},
     {"directory"},
     {"binding"},
     {"repair", "meter"},
     {"view"},
-    {"counter", "limiter", "breaker", "bulkhead"},
+    {
+        "counter",
+        "limiter",
+        "breaker",
+        "bulkhead",
+        "budget",
+        "throttle",
+        "feature",
+        "health",
+        "chaos",
+    },
     {"admit"},
     {"remote"},
     {"wire", "policy"},

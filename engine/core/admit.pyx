@@ -1,6 +1,6 @@
 """The fused path: one call judges every rule of a policy, one call reports how the work ended.
 
-Order: breaker, bulkhead, rate limit - what is only looked at first, tokens last. Whatever was taken is handed back when a
+Order: feature, health, breaker, throttle, bulkhead, retry budget, rate limit, chaos - what is only looked at first, tokens and harm last. Whatever was taken is handed back when a
 later rule refuses, so a refusal consumes nothing. One clock read an admission, one a report.
 
 A rule in the shadow judges and counts as if it were in force, and takes its permits and tokens where it has them; where it would
@@ -12,19 +12,26 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_count, adm_note, adm_peek
 from engine.core.breaker cimport IGNORED, SUCCESS, breaker_enter, breaker_leave, breaker_would_refuse, outcome
+from engine.core.budget cimport budget_give, budget_take, budget_take_back
 from engine.core.bulkhead cimport bulkhead_has_room, bulkhead_in_use, bulkhead_settle, bulkhead_take
+from engine.core.chaos cimport ABORT, NO_IMPACT, chaos_guard, chaos_strikes
 from engine.core.clock cimport clock_ns
+from engine.core.feature cimport feature_is_on
+from engine.core.health cimport health_refuses
 from engine.core.histogram cimport histogram_record
 from engine.core.layout cimport (
-    ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DURATION_NS, ADM_FAILURE, ADM_HAS_BREAKER,
-    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK,
-    ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_RATE_LIMIT, ADM_SUCCESS,
-    ADM_TALLY, ADM_VOID, ADM_WOULD_REFUSE,
+    ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CHAOS, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DEGRADED, ADM_DURATION_NS, ADM_FAILURE,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT,
+    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK,
+    ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_CHAOS,
+    ADM_RULE_FEATURE, ADM_RULE_HEALTH, ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS,
+    ADM_TALLY, ADM_UNHEALTHY, ADM_VOID, ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport durations, meter_sum
 from engine.core.repair cimport sweep
+from engine.core.throttle cimport throttle_record, throttle_refuses
 from engine.core.view cimport adm_view, rate_of, view_of
 from engine.core.waiting cimport ring
 
@@ -35,6 +42,19 @@ REASONS = ("", "rate_limited", "bulkhead_full", "circuit_open", "shed", "degrade
 CRITICAL, HIGH, NORMAL, LOW, SHEDDABLE = range(PRIORITY_CRITICAL, PRIORITY_SHEDDABLE + 1)
 
 
+cdef bint _feature_admits(adm_view *view, int64_t now_ns, const request *asked, verdict *given) noexcept nogil:
+    if feature_is_on(&view.feature.flag, &view.params.feature, asked.who.bytes, asked.who.size, now_ns):
+        return True
+    if _excused(view, given, ADM_DEGRADED, ADM_RULE_FEATURE, 0):
+        return True
+    given.level = view.params.feature.level
+    return False
+
+
+cdef inline bint _health_admits(adm_view *view, int64_t now_ns, verdict *given) noexcept nogil:
+    return not health_refuses(&view.health.status, now_ns) or _excused(view, given, ADM_UNHEALTHY, ADM_RULE_HEALTH, 0)
+
+
 cdef bint _breaker_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
                           verdict *given) noexcept nogil:
     if keep:
@@ -42,7 +62,16 @@ cdef bint _breaker_admits(adm_view *view, uint32_t owner, int64_t now_ns, const 
     else:
         given.gate.probes_are_out = False
         given.gate.admitted = not breaker_would_refuse(view, now_ns, &given.gate.wait_ns)
+    if view.params.rules & ADM_HAS_CHAOS and keep and (given.gate.probe or not given.gate.admitted):
+        chaos_guard(view, now_ns)
     return given.gate.admitted or _excused(view, given, ADM_CIRCUIT_OPEN, ADM_RULE_BREAKER, given.gate.wait_ns)
+
+
+cdef inline bint _throttle_admits(adm_view *view, int64_t now_ns, bint keep, verdict *given) noexcept nogil:
+    """A probe of the breaker passes: what finds out that the backend is back is not to be thrown away."""
+    if given.gate.probe or not throttle_refuses(view, now_ns, keep):
+        return True
+    return _excused(view, given, ADM_SHED, ADM_RULE_THROTTLE, 0)
 
 
 cdef bint _bulkhead_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
@@ -56,6 +85,26 @@ cdef bint _bulkhead_admits(adm_view *view, uint32_t owner, int64_t now_ns, const
     else:
         room = bulkhead_has_room(&view.permits, &view.params.bulkhead, now_ns)
     return room or _excused(view, given, ADM_BULKHEAD_FULL, ADM_RULE_BULKHEAD, 0)
+
+
+cdef bint _retry_budget_admits(adm_view *view, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
+    cdef int64_t wait_ns
+    if asked.attempt <= 1:
+        return True
+    wait_ns = budget_take(view.balance, &view.params.retry_budget, now_ns, keep)
+    if wait_ns == 0 and keep:
+        given.budget_ns = view.params.retry_budget.interval_ns
+    return wait_ns == 0 or _excused(view, given, ADM_RETRY_BUDGET, ADM_RULE_RETRY_BUDGET, wait_ns)
+
+
+cdef bint _chaos_admits(adm_view *view, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
+    if not chaos_strikes(view, asked.who.bytes, asked.who.size, asked.deadline_ns, now_ns, keep, &given.inject):
+        return True
+    if given.inject.impact != ABORT:
+        return True
+    given.inject.impact = NO_IMPACT
+    refuse(given, ADM_CHAOS, ADM_RULE_CHAOS, 0)
+    return False
 
 
 cdef inline bint _can_be_asked(const adm_view *view, const request *asked) noexcept nogil:
@@ -83,36 +132,59 @@ cdef bint _excused(adm_view *view, verdict *given, uint32_t reason, uint32_t rul
     return False
 
 
+cdef bint _all_admit(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
+                     verdict *given) noexcept nogil:
+    """Ask one rule after another, up to the first that refuses."""
+    cdef uint32_t rules = view.params.rules
+    if (rules & ADM_HAS_RATE_LIMIT and not _can_be_asked(view, asked)
+            and not _excused(view, given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)):
+        return False
+    if rules & ADM_HAS_FEATURE and not _feature_admits(view, now_ns, asked, given):
+        return False
+    if rules & ADM_HAS_HEALTH and not _health_admits(view, now_ns, given):
+        return False
+    if rules & ADM_HAS_BREAKER and not _breaker_admits(view, owner, now_ns, asked, keep, given):
+        return False
+    if rules & ADM_HAS_THROTTLE and not _throttle_admits(view, now_ns, keep, given):
+        return False
+    if rules & ADM_HAS_BULKHEAD and not _bulkhead_admits(view, owner, now_ns, asked, keep, given):
+        return False
+    if rules & ADM_HAS_RETRY_BUDGET and not _retry_budget_admits(view, now_ns, asked, keep, given):
+        return False
+    return not rules & ADM_HAS_RATE_LIMIT or _rate_limit_admits(view, now_ns, asked, keep, given)
+
+
 cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep, verdict *given) noexcept nogil:
     """The verdict of every rule; `keep` False only looks."""
-    cdef uint32_t rules = view.params.rules
     refuse(given, ADM_OK, ADM_NO_RULE, 0)
     given.would_refuse = ADM_OK
+    given.inject.impact = NO_IMPACT
     given.tokens = 0
+    given.budget_ns = 0
     given.permit.word = 0
     given.gate.probe = 0
     given.gate.admitted = False
     if asked.cost == 0:
         refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
-        return
-    if (rules & ADM_HAS_RATE_LIMIT and not _can_be_asked(view, asked)
-            and not _excused(view, given, ADM_INVALID, ADM_RULE_RATE_LIMIT, 0)):
-        return
-    if rules & ADM_HAS_BREAKER and not _breaker_admits(view, owner, now_ns, asked, keep, given):
-        return
-    if rules & ADM_HAS_BULKHEAD and not _bulkhead_admits(view, owner, now_ns, asked, keep, given):
+    elif not _all_admit(view, owner, now_ns, asked, keep, given):
         _leave(view, given, now_ns)
-        return
-    if rules & ADM_HAS_RATE_LIMIT and not _rate_limit_admits(view, now_ns, asked, keep, given):
-        _leave(view, given, now_ns)
+    elif view.params.rules & ADM_HAS_CHAOS and not _chaos_admits(view, now_ns, asked, keep, given):
+        if keep:
+            hand_back(view, given, asked, now_ns)
+    elif view.params.rules & ADM_HAS_RETRY_BUDGET and keep and asked.attempt <= 1:
+        given.budget_ns = -budget_give(view.balance, view.params.retry_budget.deposit_ns, now_ns)
 
 
 cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept nogil:
-    """Give back the permits of a verdict, as if the call had never been."""
+    """Give back what a verdict took, tokens apart, as if the call had never been."""
     if given.permit.word:
         bulkhead_settle(given.permit.cell, given.permit.word)
     if given.gate.probe:
         breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, 0, now_ns)
+    if given.budget_ns > 0:
+        budget_give(view.balance, given.budget_ns, now_ns)
+    elif given.budget_ns < 0:
+        budget_take_back(view.balance, &view.params.retry_budget, -given.budget_ns, now_ns)
 
 
 cdef void hand_back(adm_view *view, const verdict *given, const request *asked, int64_t now_ns) noexcept nogil:
@@ -171,13 +243,17 @@ cdef void count_verdict(adm_view *view, const verdict *given) noexcept nogil:
         adm_count(&view.meter.counts[ADM_WOULD_REFUSE + given.would_refuse], 1)
 
 
-cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns) noexcept nogil:
-    """A negative duration was not measured."""
+cdef void count_outcome(adm_view *view, bint valid, outcome how, int64_t duration_ns, int64_t now_ns) noexcept nogil:
+    """Count a report, and tell the throttle of it. A negative duration was not measured."""
     if not valid:
         adm_count(&view.meter.counts[ADM_VOID], 1)
         return
     adm_count(&view.meter.counts[ADM_SUCCESS + <int>how - <int>SUCCESS], 1)
-    if how == IGNORED or duration_ns < 0:
+    if how == IGNORED:
+        return
+    if view.params.rules & ADM_HAS_THROTTLE:
+        throttle_record(view, how == SUCCESS, now_ns)
+    if duration_ns < 0:
         return
     adm_count(&view.meter.counts[ADM_DURATION_NS], <uint64_t>duration_ns)
     if view.took != NULL:

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from engine.core.arena cimport Arena
-from engine.core.atomic cimport adm_load, adm_word
+from engine.core.atomic cimport adm_load, adm_publish, adm_word
 from engine.core.buckets cimport buckets_copy
 from engine.core.cells cimport cells_total
 from engine.core.clock cimport clock_ns
@@ -18,11 +18,16 @@ from engine.core.directory cimport claim_row, publish_params, read_params
 from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
-    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker,
-    adm_breaker_params, adm_bulkhead_params, adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override,
-    adm_params, adm_row,
+    ADM_BUCKETS, ADM_CELLS_MAX, ADM_CHAOS_STARTED, ADM_CHAOS_STOPPED, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER,
+    ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET,
+    ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED,
+    ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_bulkhead_params, adm_cells,
+    adm_chaos, adm_chaos_params, adm_check, adm_feature, adm_feature_params, adm_key, adm_key_table, adm_limiter,
+    adm_limiter_params, adm_override, adm_params, adm_row, adm_throttle, adm_throttle_params,
 )
+from engine.core.share cimport share_key_of
+from engine.core.siphash cimport siphash128
+from engine.core.trial cimport trial_number, trial_start, trial_stop
 from engine.core.waiting cimport bell, bell_of, ring_published
 from engine.core.window cimport window_chunks, window_copy
 
@@ -34,6 +39,8 @@ cdef uint32_t KEY_CELLS_FIRST = 2048
 
 # By their numbers in layout.h and on the wire.
 RULES = ("", "rate_limit", "bulkhead", "breaker", "shedder", "retry_budget", "feature", "chaos", "health", "throttle")
+
+CHECK_PREFIX = "~health/"        # of the names of rows that are checks
 
 
 cdef _set_rate_limit(Arena arena, adm_params *params, tuple values):
@@ -121,7 +128,41 @@ cdef _set_breaker(Arena arena, adm_params *params, tuple values):
     if breaker.window:
         _widen(arena, breaker)
     if breaker.bucket_ns and breaker.bucket_ns != bucket_ns:
-        _recut(arena, breaker, bucket_ns)
+        breaker.buckets_at = _recut(arena, breaker.buckets_at, bucket_ns, breaker.bucket_ns)
+
+
+cdef _set_retry_budget(Arena arena, adm_params *params, tuple values):
+    cdef adm_budget_params *budget = &params.retry_budget
+    cdef int64_t burst, opening
+    cdef uint64_t slot
+    params.rules |= ADM_HAS_RETRY_BUDGET
+    budget.interval_ns, burst, budget.deposit_ns, opening = values
+    budget.depth_ns = budget.interval_ns * burst
+    if budget.slot == 0:
+        slot = arena.allot(sizeof(adm_budget))
+        adm_publish(&(<adm_budget *>(arena.base + slot)).balance,
+                    <uint64_t>(clock_ns(&arena.time) + (burst - opening) * budget.interval_ns))
+        budget.slot = slot
+
+
+cdef _set_throttle(Arena arena, adm_params *params, tuple values):
+    cdef adm_throttle_params *throttle = &params.throttle
+    cdef int64_t bucket_ns = throttle.bucket_ns
+    params.rules |= ADM_HAS_THROTTLE
+    throttle.k_milli, throttle.bucket_ns = values
+    if throttle.slot == 0:
+        throttle.slot = arena.allot(sizeof(adm_throttle))
+    if throttle.bucket_ns != bucket_ns:
+        throttle.buckets_at = _recut(arena, throttle.buckets_at, bucket_ns, throttle.bucket_ns)
+
+
+cdef _set_feature(Arena arena, adm_params *params, bytes name, tuple values):
+    cdef adm_feature_params *feature = &params.feature
+    params.rules |= ADM_HAS_FEATURE
+    feature.enabled, feature.rollout_ppm, feature.level = values
+    share_key_of(<char *>name, len(name), feature.share)
+    if feature.slot == 0:
+        feature.slot = arena.allot(sizeof(adm_feature))
 
 
 cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
@@ -154,16 +195,16 @@ cdef _widen(Arena arena, adm_breaker_params *breaker):
     breaker.chunks = chunks
 
 
-cdef _recut(Arena arena, adm_breaker_params *breaker, int64_t old_bucket_ns):
-    """Make buckets of another length, with what those before it hold."""
+cdef uint64_t _recut(Arena arena, uint64_t old_at, int64_t old_bucket_ns, int64_t bucket_ns) except 0:
+    """The offset of new buckets of another length, with what those before them hold (of a length of 0: there were none)."""
     cdef uint64_t buckets_at = arena.allot(BUCKETS_BYTES)
     if old_bucket_ns:
-        buckets_copy(<adm_word *>(arena.base + breaker.buckets_at), old_bucket_ns, <adm_word *>(arena.base + buckets_at),
-                     breaker.bucket_ns, clock_ns(&arena.time))
-    breaker.buckets_at = buckets_at
+        buckets_copy(<adm_word *>(arena.base + old_at), old_bucket_ns, <adm_word *>(arena.base + buckets_at), bucket_ns,
+                     clock_ns(&arena.time))
+    return buckets_at
 
 
-cdef _change(Arena arena, rules, shadow, adm_params *params):
+cdef _change(Arena arena, bytes name, rules, shadow, adm_params *params):
     """Put `rules` into a block that holds the parameters before: slots, and with them all state, stay."""
     params.rules = ADM_IN_SERVICE
     params.shadow = 0
@@ -173,8 +214,74 @@ cdef _change(Arena arena, rules, shadow, adm_params *params):
         _set_bulkhead(arena, params, rules["bulkhead"])
     if "breaker" in rules:
         _set_breaker(arena, params, rules["breaker"])
+    if "retry_budget" in rules:
+        _set_retry_budget(arena, params, rules["retry_budget"])
+    if "throttle" in rules:
+        _set_throttle(arena, params, rules["throttle"])
+    if "feature" in rules:
+        _set_feature(arena, params, name, rules["feature"])
+    if "health" in rules:
+        _set_health(arena, params, rules["health"])
+    if "chaos" in rules:
+        _set_chaos(arena, params, name, rules["chaos"])
     for kind in shadow:
         params.shadow |= 1 << (RULES.index(kind) - 1)
+
+
+cdef _set_chaos(Arena arena, adm_params *params, bytes name, tuple values):
+    cdef adm_chaos_params *chaos = &params.chaos
+    cdef uint64_t seed
+    params.rules |= ADM_HAS_CHAOS
+    (chaos.impact, chaos.probability_ppm, chaos.keys_ppm, chaos.delay_ns, chaos.variance_ns, chaos.status, chaos.max_active,
+     seed, chaos.dry_run, chaos.life_ns) = values
+    share_key_of(<char *>name, len(name), chaos.share)
+    siphash128(chaos.share, &seed, sizeof(seed), chaos.draw)
+    if chaos.slot == 0:
+        chaos.slot = arena.allot(sizeof(adm_chaos))
+    _grow(arena, &chaos.delay_cells, chaos.max_active)
+
+
+cdef _begin_or_end_chaos(Arena arena, uint32_t index, const adm_params *params, const adm_params *before):
+    """An experiment that is put in force or changed begins anew; one that is taken out of force ends."""
+    cdef journal book = journal_of(arena)
+    cdef int64_t now_ns = clock_ns(&arena.time)
+    cdef bint is_new = not before.rules & ADM_HAS_CHAOS or memcmp(&params.chaos, &before.chaos, sizeof(adm_chaos_params)) != 0
+    cdef adm_word *run = &(<adm_chaos *>(arena.base + params.chaos.slot)).run
+    cdef uint64_t seen
+    if params.rules & ADM_HAS_CHAOS and is_new:
+        journal_add(&book, ADM_CHAOS_STARTED, index, trial_start(run, params.chaos.life_ns, now_ns),
+                    <uint64_t>(params.chaos.life_ns // 1000000), now_ns)
+    elif before.rules & ADM_HAS_CHAOS and not params.rules & ADM_HAS_CHAOS:
+        seen = adm_load(run)
+        if trial_stop(run, seen):
+            journal_add(&book, ADM_CHAOS_STOPPED, index, trial_number(seen), 0, now_ns)
+
+
+cdef uint32_t _claim_check(Arena arena, name, tuple values, adm_params *params) except? 0:
+    """The row of a check and its parameters; with `values` they are those, without it is at least made. The caller holds the init lock."""
+    cdef bytes encoded = (CHECK_PREFIX + name).encode()
+    cdef uint32_t index = claim_row(arena, encoded)
+    cdef adm_row *row = arena.row(index)
+    cdef adm_params before
+    cdef uint64_t published
+    if not read_params(arena, row, &published, &before):
+        memset(&before, 0, sizeof(adm_params))
+    params[0] = before
+    if values is not None:
+        params.check.life_ns, params.check.fail_after, params.check.ok_after = values
+    if params.check.slot == 0:
+        params.check.slot = arena.allot(sizeof(adm_check))
+    if memcmp(params, &before, sizeof(adm_params)) != 0:
+        publish_params(arena, row, params)
+    return index
+
+
+cdef _set_health(Arena arena, adm_params *params, tuple values):
+    """Hang the policy on the check whose name has these bytes, which may come later."""
+    cdef adm_params of_check
+    params.rules |= ADM_HAS_HEALTH
+    _claim_check(arena, bytes(values).decode(), None, &of_check)
+    params.health.slot = of_check.check.slot
 
 
 cdef _note(Arena arena, uint32_t index, const adm_params *params, const adm_params *before):
@@ -204,7 +311,9 @@ cdef uint32_t _bind(Arena arena, name, rules, shadow) except? 0:
         if rules is None:
             params.rules = params.shadow = 0
         else:
-            _change(arena, rules, shadow, &params)
+            _change(arena, encoded, rules, shadow, &params)
+        if (params.rules | before.rules) & ADM_HAS_CHAOS:
+            _begin_or_end_chaos(arena, index, &params, &before)
         if published == 0 or memcmp(&params, &before, sizeof(adm_params)) != 0:
             publish_params(arena, row, &params)
             waiters = bell_of(arena, index)
@@ -220,6 +329,13 @@ def bind(Arena arena not None, name, rules, shadow=()):
     keeps its state. The kinds in `shadow` judge and count and never refuse. Raises ArenaError where the arena is full.
     """
     return _bind(arena, name, rules, shadow)
+
+
+def bind_check(Arena arena not None, name, values):
+    """Publish a check and return its row: (life_ns, fail_after, ok_after). What it says stays. Raises ArenaError where the arena is full."""
+    cdef adm_params params
+    with arena.init_lock():
+        return _claim_check(arena, name, values, &params)
 
 
 def retire(Arena arena not None, name):

@@ -5,10 +5,16 @@ from engine.core.arena import Arena
 STATES: tuple[str, ...]
 
 def force(
-    arena: Arena, row: int, state: Literal["forced_open", "forced_closed"], life_ns: int
+    arena: Arena,
+    row: int,
+    state: Literal["forced_open", "forced_closed"],
+    life_ns: int,
+    reason: str = "",
 ) -> None: ...
 def unforce(arena: Arena, row: int) -> bool: ...
-def snapshot(arena: Arena, row: int) -> tuple[str, int, int, int, int, int, int, int] | None: ...
+def snapshot(
+    arena: Arena, row: int
+) -> tuple[str, int, int, int, int, int, int, int, str] | None: ...
 
 class CircuitBreaker:
     @property

@@ -55,11 +55,12 @@ from engine.core.cells cimport cell_at, cells_total
 from engine.core.clock cimport clock_ns
 from engine.core.journal cimport journal_add
 from engine.core.layout cimport (
-    ADM_CIRCUIT, ADM_FAILED, ADM_FREE, ADM_HAS_BREAKER, ADM_HELD, ADM_PASSED, adm_breaker_params,
+    ADM_CIRCUIT, ADM_FAILED, ADM_FREE, ADM_HAS_BREAKER, ADM_HELD, ADM_PASSED, adm_breaker_params, adm_remark,
 )
 from engine.core.permit cimport (
     permit_expired, permit_expiry, permit_generation, permit_owner, permit_pack, permit_status, permit_with_status,
 )
+from engine.core.remark cimport remark_of, remark_read, remark_write
 from engine.core.repair cimport sweep
 from engine.core.siphash cimport siphash
 from engine.core.view cimport adm_view, view_of
@@ -67,6 +68,7 @@ from engine.core.waiting cimport ring
 from engine.core.window cimport tally, window_append, window_tally
 
 from engine.core.arena import ArenaError
+from engine.core.remark import remark_bytes
 
 cdef int64_t MS = 1000000
 cdef uint64_t TIME_MASK = (<uint64_t>1 << 37) - 1
@@ -416,13 +418,26 @@ cdef uint32_t _shown(const adm_view *view, uint64_t seen, int64_t now_ns) noexce
     return OPEN if _state(seen) == FORCED_OPEN and _rest_ns(seen, now_ns) <= 0 else _state(seen)
 
 
-def force(Arena arena not None, row, state, int64_t life_ns):
-    """Put the circuit into "forced_open" or "forced_closed" for `life_ns`, whatever its state. Raises ArenaError without one."""
-    cdef adm_view *view = _breaker_of(arena, row)
-    cdef uint32_t to = STATES.index(state)
-    cdef int64_t now_ns = clock_ns(&arena.time)
-    while not _move(view, adm_load(&view.breaker.state), to, now_ns + life_ns, now_ns):
-        pass
+cdef uint64_t _force(adm_view *view, uint64_t to, int64_t life_ns, int64_t now_ns) noexcept nogil:
+    """Put the circuit into a forced state, whatever its state; the new generation."""
+    cdef uint64_t seen = adm_load(&view.breaker.state)
+    while not _move(view, seen, to, now_ns + life_ns, now_ns):
+        seen = adm_load(&view.breaker.state)
+    return (_generation(seen) + 1) & GENERATION
+
+
+def force(Arena arena not None, row, state, int64_t life_ns, reason=""):
+    """Put the circuit into "forced_open" or "forced_closed" for `life_ns`, whatever its state. Raises ArenaError without one.
+
+    `reason` is a text of at most 104 bytes, for people; TypeError and ValueError where it is not.
+    """
+    cdef adm_view *view
+    cdef bytes text = remark_bytes(reason)
+    cdef adm_remark *remark
+    with arena.init_lock():
+        view = _breaker_of(arena, row)
+        remark = remark_of(arena, &view.breaker.remark)
+        remark_write(remark, _force(view, STATES.index(state), life_ns, clock_ns(&arena.time)), text)
 
 
 def unforce(Arena arena not None, row):
@@ -441,23 +456,29 @@ def unforce(Arena arena not None, row):
 
 
 def snapshot(Arena arena not None, row):
-    """State, generation, calls, failures and slow calls in the window, nanoseconds of rest left, times opened, probes out."""
+    """State, generation, calls, failures and slow calls in the window, nanoseconds of rest left, times opened, probes out, reason.
+
+    The reason is what the operator said who forced the state, or "".
+    """
     cdef adm_view *view = view_of(arena, row)
     cdef int64_t now_ns = clock_ns(&arena.time)
     cdef uint64_t seen
     cdef tally found
     cdef int64_t wait_ns
     cdef uint32_t i
+    cdef str reason = ""
     if view == NULL or not view.params.rules & ADM_HAS_BREAKER:
         return None
     seen = adm_load(&view.breaker.state)
     found = _tally(view, seen, now_ns)
     breaker_would_refuse(view, now_ns, &wait_ns)
+    if _shown(view, seen, now_ns) >= <uint32_t>FORCED_OPEN:
+        reason = remark_read(arena, &view.breaker.remark, _generation(seen))
     probing = 0
     for i in range(view.params.breaker.probes):
         probing += breaker_probe_held(view, i, _generation(seen), permit_owner(adm_load(cell_at(&view.probes, i)))) != 0
     return (STATES[_shown(view, seen, now_ns)], _generation(seen), found.calls, found.failures, found.slow, max(wait_ns, 0),
-            adm_load(&view.breaker.opened), probing)
+            adm_load(&view.breaker.opened), probing, reason)
 
 
 cdef class CircuitBreaker:

@@ -10,15 +10,28 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_word
 from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
-    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT,
-    ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_KEYED_SHARED, ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_bulkhead_params,
-    adm_cells, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params,
+    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS,
+    ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_KEYED_SHARED,
+    ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget,
+    adm_budget_params, adm_bulkhead_params, adm_cells, adm_chaos, adm_chaos_params, adm_check, adm_check_params, adm_feature,
+    adm_feature_params, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_throttle,
+    adm_throttle_params,
 )
 from engine.core.window cimport CHUNK, CHUNKS_MIN
 
 cdef uint64_t BUCKETS_BYTES = ADM_BUCKETS * ADM_CLASSES * sizeof(adm_word)
 cdef uint32_t KEY_CELLS_MIN = 64        # of a segment: a key's window in it
 cdef int64_t SECOND_NS = 1000000000
+
+
+cdef bint _is_blank(const void *block, uint64_t size) noexcept nogil:
+    """Whether all of it is zero, as it is for a rule that never was: a binder who makes one goes on from what is there."""
+    cdef const char *bytes = <const char *>block
+    cdef uint64_t i
+    for i in range(size):
+        if bytes[i]:
+            return False
+    return True
 
 
 cdef bint _cells_fit(Arena arena, const adm_cells *described) noexcept nogil:
@@ -78,7 +91,7 @@ cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept
             or not _overrides_fit(arena, limiter.idle_at, limiter.idle_room)):
         return False
     if limiter.slot == 0:
-        return True
+        return _is_blank(limiter, sizeof(adm_limiter_params))
     for k in range(<uint32_t>ADM_ALGORITHMS):
         if not _keys_fit(arena, &limiter.keys[k]):
             return False
@@ -90,12 +103,49 @@ cdef bint _limiter_fits(Arena arena, const adm_limiter_params *limiter) noexcept
 
 cdef bint _breaker_fits(Arena arena, const adm_breaker_params *breaker) noexcept nogil:
     if breaker.slot == 0:
-        return True
+        return _is_blank(breaker, sizeof(adm_breaker_params))
     return (arena.at(breaker.slot, sizeof(adm_breaker)) != NULL
             and _window_fits(arena, breaker)
             and 1 <= breaker.probe_passes <= breaker.probes <= cells_total(breaker.probe_cells.ends)
             and breaker.open_for_ns >= 0 and breaker.open_max_ns >= 0 and breaker.backoff_milli <= 10000
             and breaker.jitter_milli <= 500)
+
+
+cdef bint _budget_fits(Arena arena, const adm_budget_params *budget) noexcept nogil:
+    if budget.slot == 0:
+        return _is_blank(budget, sizeof(adm_budget_params))
+    return (arena.at(budget.slot, sizeof(adm_budget)) != NULL and budget.interval_ns > 0
+            and budget.depth_ns >= budget.interval_ns and budget.deposit_ns >= 0)
+
+
+cdef bint _throttle_fits(Arena arena, const adm_throttle_params *throttle) noexcept nogil:
+    if throttle.slot == 0:
+        return _is_blank(throttle, sizeof(adm_throttle_params))
+    return (arena.at(throttle.slot, sizeof(adm_throttle)) != NULL and throttle.bucket_ns > 0
+            and arena.at(throttle.buckets_at, BUCKETS_BYTES) != NULL)
+
+
+cdef bint _feature_fits(Arena arena, const adm_feature_params *feature) noexcept nogil:
+    if feature.slot == 0:
+        return _is_blank(feature, sizeof(adm_feature_params))
+    return arena.at(feature.slot, sizeof(adm_feature)) != NULL
+
+
+cdef bint _health_fits(Arena arena, const adm_params *params) noexcept nogil:
+    cdef const adm_check_params *check = &params.check
+    if params.health.slot and arena.at(params.health.slot, sizeof(adm_check)) == NULL:
+        return False
+    if check.slot == 0:
+        return _is_blank(check, sizeof(adm_check_params))
+    return arena.at(check.slot, sizeof(adm_check)) != NULL and check.life_ns >= 0
+
+
+cdef bint _chaos_fits(Arena arena, const adm_chaos_params *chaos) noexcept nogil:
+    if chaos.slot == 0:
+        return _is_blank(chaos, sizeof(adm_chaos_params))
+    return (arena.at(chaos.slot, sizeof(adm_chaos)) != NULL and _cells_fit(arena, &chaos.delay_cells)
+            and chaos.max_active <= cells_total(chaos.delay_cells.ends) and 0 <= chaos.variance_ns <= chaos.delay_ns
+            and chaos.impact <= 4)
 
 
 cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
@@ -110,10 +160,24 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
         return False
     if bulkhead.cells.ends[0] and not 1 <= bulkhead.limit <= bulkhead.high <= cells_total(bulkhead.cells.ends):
         return False
-    if not _breaker_fits(arena, &params.breaker):
+    if not _breaker_fits(arena, &params.breaker) or not _budget_fits(arena, &params.retry_budget):
+        return False
+    if not _throttle_fits(arena, &params.throttle) or not _feature_fits(arena, &params.feature):
         return False
     if params.rules & ADM_HAS_RATE_LIMIT and limiter.slot == 0:
         return False
     if params.rules & ADM_HAS_BULKHEAD and bulkhead.cells.ends[0] == 0:
+        return False
+    if params.rules & ADM_HAS_RETRY_BUDGET and params.retry_budget.slot == 0:
+        return False
+    if params.rules & ADM_HAS_THROTTLE and params.throttle.slot == 0:
+        return False
+    if not _health_fits(arena, params) or not _chaos_fits(arena, &params.chaos):
+        return False
+    if params.rules & ADM_HAS_HEALTH and params.health.slot == 0:
+        return False
+    if params.rules & ADM_HAS_CHAOS and params.chaos.slot == 0:
+        return False
+    if params.rules & ADM_HAS_FEATURE and params.feature.slot == 0:
         return False
     return not (params.rules & ADM_HAS_BREAKER and params.breaker.slot == 0)

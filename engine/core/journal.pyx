@@ -21,7 +21,8 @@ from engine.core.atomic cimport adm_cas, adm_load, adm_publish
 from engine.core.layout cimport ADM_JOURNAL_MAX, adm_event
 
 CHANGES = ("", "configured", "retired", "closed", "opened", "half_opened", "recovering", "forced_open", "forced_closed",
-           "repaired")
+           "repaired", "flag_cleared", "flag_on", "flag_off", "check_unknown", "check_healthy",
+           "check_degraded", "check_unhealthy", "chaos_started", "chaos_stopped")
 
 cdef uint64_t LOW_48 = (<uint64_t>1 << 48) - 1
 

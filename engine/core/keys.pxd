@@ -11,6 +11,8 @@ cdef enum:
 ctypedef struct subject:
     uint64_t id             # zero: no key was given
     uint64_t home           # where its windows begin
+    const void *bytes       # the key itself, as long as its caller's call lasts
+    uint64_t size
 
 ctypedef struct key_cells:
     adm_key *at[6]

@@ -57,6 +57,8 @@ cdef subject subject_of(const uint64_t *secret, const void *key, uint64_t size) 
     siphash128(secret, key, size, hashed)
     who.id = hashed[0] if hashed[0] else 1
     who.home = hashed[1]
+    who.bytes = key
+    who.size = size
     return who
 
 
@@ -64,7 +66,7 @@ cdef bint subject_read(Arena arena, object key, subject *who) except -1:
     """Hash the key that a caller passed: None, str or bytes. False where it is empty or longer than KEY_MAX bytes."""
     cdef Py_ssize_t size = 0
     cdef const char *data
-    who.id = 0
+    who.id = who.size = 0
     if key is None:
         return True
     if isinstance(key, str):

@@ -127,7 +127,12 @@ enum adm_rule {
 #define ADM_HAS_RATE_LIMIT (1U << (ADM_RULE_RATE_LIMIT - 1))
 #define ADM_HAS_BULKHEAD (1U << (ADM_RULE_BULKHEAD - 1))
 #define ADM_HAS_BREAKER (1U << (ADM_RULE_BREAKER - 1))
-#define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER)     /* with one of these an admission is to be reported */
+#define ADM_HAS_RETRY_BUDGET (1U << (ADM_RULE_RETRY_BUDGET - 1))
+#define ADM_HAS_THROTTLE (1U << (ADM_RULE_THROTTLE - 1))
+#define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER | ADM_HAS_THROTTLE)  /* with one of these an admission is to be reported */
+#define ADM_HAS_HEALTH (1U << (ADM_RULE_HEALTH - 1))
+#define ADM_HAS_CHAOS (1U << (ADM_RULE_CHAOS - 1))
+#define ADM_HAS_FEATURE (1U << (ADM_RULE_FEATURE - 1))
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
 enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
@@ -216,6 +221,57 @@ typedef struct adm_breaker_params {
 #define ADM_BUCKETS 10                      /* of a window by time */
 #define ADM_CLASSES 4                       /* of calls: failed or not, slow or not */
 
+typedef struct adm_budget_params {
+    uint64_t slot;              /* offset of an adm_budget */
+    int64_t interval_ns;        /* time in which min_rate brings one retry */
+    int64_t depth_ns;           /* burst x interval: how far ahead of the clock the balance may run */
+    int64_t deposit_ns;         /* ratio x interval: what a first attempt brings */
+} adm_budget_params;
+
+typedef struct adm_throttle_params {
+    uint64_t slot;              /* offset of an adm_throttle */
+    uint64_t buckets_at;        /* offset of the words[ADM_BUCKETS][ADM_CLASSES] */
+    int64_t bucket_ns;          /* a tenth of the window */
+    uint64_t k_milli;           /* thousandths of a request for every accept */
+} adm_throttle_params;
+
+typedef struct adm_feature_params {
+    uint64_t slot;              /* offset of an adm_feature */
+    uint64_t share[2];          /* made of the policy's name: which keys a rollout contains (share.pxd) */
+    uint32_t enabled;           /* as configured: on (for the rollout), or off for everybody */
+    uint32_t rollout_ppm;       /* millionths of the keys that it is on for */
+    uint32_t level;             /* level of service to give where it is off */
+    uint32_t spare;
+} adm_feature_params;
+
+typedef struct adm_health_params {
+    uint64_t slot;              /* offset of the adm_check that the policy hangs on; zero: on none */
+} adm_health_params;
+
+/* Of a row that is a check, and of no policy. */
+typedef struct adm_check_params {
+    uint64_t slot;              /* offset of its adm_check; zero: this row is no check */
+    int64_t life_ns;            /* how long a result counts */
+    uint32_t fail_after;        /* bad results in a row that make it unhealthy */
+    uint32_t ok_after;          /* good ones that end that */
+} adm_check_params;
+
+typedef struct adm_chaos_params {
+    uint64_t slot;              /* offset of an adm_chaos */
+    uint64_t share[2];          /* made of the policy's name: which keys are concerned (share.pxd) */
+    uint64_t draw[2];           /* made of that and the seed: which call is harmed, and by how much */
+    adm_cells delay_cells;      /* one for each delay that is under way, where there is a maximum */
+    int64_t life_ns;            /* of a run that begins when the rule is put in force */
+    int64_t delay_ns;
+    int64_t variance_ns;        /* at most the delay; more or less than it */
+    uint32_t probability_ppm;
+    uint32_t keys_ppm;          /* millionths of the keys that are concerned */
+    uint32_t impact;            /* chaos.pyx */
+    uint32_t status;            /* gRPC status of an error */
+    uint32_t max_active;        /* delays at once; zero: as many as come */
+    uint32_t dry_run;           /* not zero: harm nobody, count whom it would have been */
+} adm_chaos_params;
+
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
     uint32_t rules;             /* ADM_IN_SERVICE | ADM_HAS_...; zero: out of service, or a counter */
@@ -223,6 +279,12 @@ typedef struct adm_params {
     adm_limiter_params rate_limit;
     adm_bulkhead_params bulkhead;
     adm_breaker_params breaker;
+    adm_budget_params retry_budget;
+    adm_throttle_params throttle;
+    adm_feature_params feature;
+    adm_health_params health;
+    adm_check_params check;
+    adm_chaos_params chaos;
 } adm_params;
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -247,7 +309,48 @@ typedef struct adm_breaker {
     adm_word asked;             /* callers by CAS; generation 24 | callers 40 since it began to recover */
     adm_word openings;          /* who opens it, before; generation 24 | openings since a recovery, the first apart 8 */
     adm_word opened;            /* who opened it; times it opened */
+    adm_word remark;            /* who forces it, under the init lock; offset of an adm_remark; zero: none yet */
 } adm_breaker;
+
+typedef struct adm_budget {
+    _Alignas(ADM_LINE)
+    adm_word balance;           /* binder, before its params; then callers by CAS; ns, when it will be full; zero: it is */
+} adm_budget;
+
+typedef struct adm_throttle {
+    _Alignas(ADM_LINE)
+    adm_word drawn;             /* callers by CAS; calls that drew, whether they were refused or not */
+} adm_throttle;
+
+typedef struct adm_feature {
+    _Alignas(ADM_LINE)
+    adm_word flag;              /* operators by CAS; state 2 | flips 22 | end 40 ms; zero: as configured */
+    adm_word remark;            /* who flips it, under the init lock; offset of an adm_remark; zero: none yet */
+} adm_feature;
+
+/* A text for people beside a word that has numbered states. All of it is written under the init lock. */
+#define ADM_REMARK_WORDS 13
+typedef struct adm_remark {
+    _Alignas(ADM_LINE)
+    adm_word turn;              /* counts, and is odd while the rest is being written; zero: never was */
+    adm_word of;                /* number of the state that it explains */
+    adm_word size;              /* bytes of the text */
+    adm_word text[ADM_REMARK_WORDS];            /* UTF-8 */
+} adm_remark;
+
+typedef struct adm_check {
+    _Alignas(ADM_LINE)
+    adm_word status;            /* who reports, by CAS; status 2 | bad 1 | run 7 | changes 14 | stale 40 ms; zero: unknown */
+    adm_word remark;            /* who reports, under the init lock; offset of an adm_remark; zero: none yet */
+} adm_check;
+
+typedef struct adm_chaos {
+    _Alignas(ADM_LINE)
+    adm_word run;               /* anybody by CAS; state 2 | run 22 | end 40 ms; zero: never begun */
+    adm_word asked;             /* callers by CAS; run 24 | calls of it that were numbered 40 */
+    adm_word injected;          /* callers by CAS; calls harmed, of all runs */
+    adm_word spared;            /* callers by CAS; calls that a dry run would have harmed */
+} adm_chaos;
 
 /* ---- journal: what changed, for people ---------------------------------------------------------- */
 
@@ -265,6 +368,12 @@ enum adm_change {
     ADM_RETIRED,
     ADM_CIRCUIT,                /* + the state that was entered (breaker.pyx); there are six */
     ADM_REPAIRED = ADM_CIRCUIT + 6, /* value: permits given back; row: the owner's */
+    ADM_FLAG,                   /* + the state that an operator gave it (feature.pyx), of three; value: its life, ms */
+    ADM_LAST_FLAG = ADM_FLAG + 2,
+    ADM_CHECKED,                /* + the status that a check entered (health.pyx), of four */
+    ADM_LAST_CHECKED = ADM_CHECKED + 3,
+    ADM_CHAOS_STARTED,          /* value: its time to live, ms; generation: its run, as of the next */
+    ADM_CHAOS_STOPPED,
     ADM_CHANGES
 };
 
@@ -332,6 +441,12 @@ _Static_assert(sizeof(adm_event) == 32, "two events a line");
 _Static_assert(sizeof(adm_limiter) == ADM_LINE, "a limiter is 64 bytes");
 _Static_assert(sizeof(adm_key) == 16, "a key is 16 bytes");
 _Static_assert(sizeof(adm_breaker) == ADM_LINE, "the head of a breaker is 64 bytes");
+_Static_assert(sizeof(adm_budget) == ADM_LINE, "a retry budget is 64 bytes");
+_Static_assert(sizeof(adm_throttle) == ADM_LINE, "the head of a throttle is 64 bytes");
+_Static_assert(sizeof(adm_feature) == ADM_LINE, "a feature is 64 bytes");
+_Static_assert(sizeof(adm_check) == ADM_LINE, "a check is 64 bytes");
+_Static_assert(sizeof(adm_chaos) == ADM_LINE, "an experiment is 64 bytes");
+_Static_assert(sizeof(adm_remark) == 2 * ADM_LINE, "remark");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
 _Static_assert(ADM_HISTOGRAM_BUCKETS == ADM_HISTOGRAM_OCTAVES * ADM_HISTOGRAM_STEPS + 2, "buckets of a histogram");
@@ -351,9 +466,15 @@ static inline uint64_t adm_layout_hash(void)
         sizeof(adm_params), offsetof(adm_params, rate_limit), offsetof(adm_params, bulkhead),
         offsetof(adm_params, breaker), sizeof(adm_limiter), sizeof(adm_breaker), offsetof(adm_breaker, opened),
         offsetof(adm_breaker_params, probes), ADM_BUCKETS, ADM_CLASSES, sizeof(adm_meter),
-        ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys), sizeof(adm_override),
-        offsetof(adm_meter, counts), offsetof(adm_meter, histogram), sizeof(adm_histogram),
+        ADM_ALGORITHMS, ADM_KEY_SEGMENTS, ADM_KEY_CELLS_MAX, sizeof(adm_key), offsetof(adm_limiter_params, keys),
+        sizeof(adm_override), offsetof(adm_meter, counts), offsetof(adm_meter, histogram), sizeof(adm_histogram),
         ADM_HISTOGRAM_FIRST, ADM_HISTOGRAM_OCTAVES, ADM_HISTOGRAM_STEPS,
+        offsetof(adm_params, retry_budget), sizeof(adm_budget_params), sizeof(adm_budget),
+        offsetof(adm_params, throttle), sizeof(adm_throttle_params), sizeof(adm_throttle),
+        offsetof(adm_params, feature), sizeof(adm_feature_params), sizeof(adm_feature), sizeof(adm_remark),
+        offsetof(adm_breaker, remark),
+        offsetof(adm_params, health), sizeof(adm_check_params), sizeof(adm_check),
+        offsetof(adm_params, chaos), sizeof(adm_chaos_params), sizeof(adm_chaos),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

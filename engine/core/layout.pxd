@@ -76,6 +76,11 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_HAS_BULKHEAD
     const uint32_t ADM_HAS_BREAKER
     const uint32_t ADM_IS_REPORTED
+    const uint32_t ADM_HAS_RETRY_BUDGET
+    const uint32_t ADM_HAS_THROTTLE
+    const uint32_t ADM_HAS_HEALTH
+    const uint32_t ADM_HAS_CHAOS
+    const uint32_t ADM_HAS_FEATURE
     const uint32_t ADM_IN_SERVICE
 
     enum:
@@ -165,12 +170,61 @@ cdef extern from "layout.h" nogil:
         ADM_BUCKETS
         ADM_CLASSES
 
+    ctypedef struct adm_budget_params:
+        uint64_t slot
+        int64_t interval_ns
+        int64_t depth_ns
+        int64_t deposit_ns
+
+    ctypedef struct adm_throttle_params:
+        uint64_t slot
+        uint64_t buckets_at
+        int64_t bucket_ns
+        uint64_t k_milli
+
+    ctypedef struct adm_feature_params:
+        uint64_t slot
+        uint64_t share[2]
+        uint32_t enabled
+        uint32_t rollout_ppm
+        uint32_t level
+
+    ctypedef struct adm_health_params:
+        uint64_t slot
+
+    ctypedef struct adm_check_params:
+        uint64_t slot
+        int64_t life_ns
+        uint32_t fail_after
+        uint32_t ok_after
+
+    ctypedef struct adm_chaos_params:
+        uint64_t slot
+        uint64_t share[2]
+        uint64_t draw[2]
+        adm_cells delay_cells
+        int64_t life_ns
+        int64_t delay_ns
+        int64_t variance_ns
+        uint32_t probability_ppm
+        uint32_t keys_ppm
+        uint32_t impact
+        uint32_t status
+        uint32_t max_active
+        uint32_t dry_run
+
     ctypedef struct adm_params:
         uint32_t rules
         uint32_t shadow
         adm_limiter_params rate_limit
         adm_bulkhead_params bulkhead
         adm_breaker_params breaker
+        adm_budget_params retry_budget
+        adm_throttle_params throttle
+        adm_feature_params feature
+        adm_health_params health
+        adm_check_params check
+        adm_chaos_params chaos
 
     ctypedef struct adm_limiter:
         adm_word levels[3]
@@ -186,6 +240,36 @@ cdef extern from "layout.h" nogil:
         adm_word asked
         adm_word openings
         adm_word opened
+        adm_word remark
+
+    ctypedef struct adm_budget:
+        adm_word balance
+
+    ctypedef struct adm_throttle:
+        adm_word drawn
+
+    ctypedef struct adm_feature:
+        adm_word flag
+        adm_word remark
+
+    enum:
+        ADM_REMARK_WORDS
+
+    ctypedef struct adm_remark:
+        adm_word turn
+        adm_word of
+        adm_word size
+        adm_word text[13]
+
+    ctypedef struct adm_check:
+        adm_word status
+        adm_word remark
+
+    ctypedef struct adm_chaos:
+        adm_word run
+        adm_word asked
+        adm_word injected
+        adm_word spared
 
     const uint32_t ADM_JOURNAL_MAX
 
@@ -199,6 +283,10 @@ cdef extern from "layout.h" nogil:
         ADM_RETIRED
         ADM_CIRCUIT
         ADM_REPAIRED
+        ADM_FLAG
+        ADM_CHECKED
+        ADM_CHAOS_STARTED
+        ADM_CHAOS_STOPPED
 
     enum:
         ADM_ADMITTED

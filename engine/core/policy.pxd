@@ -4,6 +4,7 @@ from engine.core.admit cimport request, verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
 from engine.core.cells cimport grant
+from engine.core.chaos cimport injection
 from engine.core.keys cimport subject
 from engine.core.view cimport adm_view
 from engine.core.waiting cimport Waiter
@@ -43,6 +44,7 @@ cdef class Permit:
     cdef Policy policy
     cdef void *block        # the `with` block it belongs to
     cdef uint32_t _would_refuse
+    cdef injection _inject
     cdef bint needs_no_report
     cdef stay inside
 
@@ -51,11 +53,13 @@ cdef class Refusal:
     cdef Policy policy
     cdef uint32_t _reason
     cdef uint32_t _rule
+    cdef uint32_t _level
     cdef int64_t wait_ns
 
 
 cdef class PolicyWaiter(Waiter):
     cdef Policy policy
+    cdef object key             # whose bytes the request borrows
     cdef request asked
     cdef int64_t deadline_ns    # what the caller had left when it began; zero: as much as it takes
     cdef stay inside

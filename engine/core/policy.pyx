@@ -17,6 +17,7 @@ from engine.core.admit cimport (
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport FAILURE, IGNORED, SUCCESS, breaker_leave, outcome
 from engine.core.bulkhead cimport bulkhead_settle_in_time
+from engine.core.chaos cimport NO_IMPACT, chaos_told
 from engine.core.clock cimport clock_ns
 from engine.core.layout cimport (
     ADM_BULKHEAD_FULL, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK,
@@ -79,6 +80,11 @@ cdef class Refusal:
         return self.wait_ns / 1e9
 
     @property
+    def level(self):
+        """The level of service to give instead where the reason is `degraded`; else 0, the full one."""
+        return self._level
+
+    @property
     def remaining(self):
         return self.policy.remaining
 
@@ -130,8 +136,18 @@ cdef class Permit:
         return 0.0
 
     @property
+    def level(self):
+        """The level of service to give: 0, the full one."""
+        return 0
+
+    @property
     def remaining(self):
         return self.policy.remaining
+
+    @property
+    def inject(self):
+        """The harm that a chaos experiment wants done to this call (impact, delay in seconds, gRPC status), or None."""
+        return chaos_told(&self._inject)
 
     @property
     def would_refuse(self):
@@ -180,6 +196,8 @@ cdef inline void _stay(stay *inside, uint32_t owner, const adm_view *view, const
     inside.owner = owner if view.params.rules & ADM_IS_REPORTED else 0
     inside.start_ns = now_ns
     inside.who = asked.who
+    inside.who.bytes = NULL         # the key may be gone before the call ends
+    inside.who.size = 0
     inside.tokens = given.tokens
     inside.permit.word = given.permit.word
     inside.permit.cell = given.permit.cell
@@ -233,7 +251,7 @@ cdef class Policy:
         if inside.gate.admitted and view.params.rules & ADM_HAS_BREAKER:
             valid &= breaker_leave(view, inside.gate.generation, inside.gate.cell, inside.gate.probe, how,
                                    now_ns - inside.start_ns, now_ns)
-        count_outcome(view, valid, how, now_ns - inside.start_ns)
+        count_outcome(view, valid, how, now_ns - inside.start_ns, now_ns)
         return valid
 
     cdef void set_refusal(self, const verdict *given) noexcept:
@@ -284,6 +302,7 @@ cdef class Policy:
         waiter.asked_ns = wait_ns_of(max_wait)
         waiter.asked = plain()
         if not (cost is 1 and key is None and priority is _normal and attempt is 1 and deadline is None and revocable is False):
+            waiter.key = key
             _read(self.arena, cost, key, priority, attempt, deadline, revocable, &waiter.asked)
         waiter.deadline_ns = waiter.asked.deadline_ns
         waiter.arena = self.arena
@@ -293,13 +312,14 @@ cdef class Policy:
 
     cdef Permit granted(self, const stay *inside, const verdict *given):
         cdef Permit permit
-        if inside.owner == 0 and given.would_refuse == ADM_OK:
+        if inside.owner == 0 and given.would_refuse == ADM_OK and given.inject.impact == NO_IMPACT:
             return self.constant()
         permit = Permit.__new__(Permit)
         permit.policy = self
         permit.inside = inside[0]
         permit.needs_no_report = inside.owner == 0
         permit._would_refuse = given.would_refuse
+        permit._inject = given.inject
         return permit
 
     cdef Permit constant(self):
@@ -315,6 +335,7 @@ cdef class Policy:
         refusal.policy = self
         refusal._reason = given.reason
         refusal._rule = given.rule
+        refusal._level = given.level
         refusal.wait_ns = given.wait_ns
         return refusal
 

@@ -151,7 +151,7 @@ cdef result remote_settle(Arena arena, const token *name, const report *said, in
     if valid:
         _settle_cost(view, &who, name.since_ns, <int64_t>tokens, said, now_ns)
     ring(&view.waiters)
-    count_outcome(view, valid, said.how, said.duration_ns)
+    count_outcome(view, valid, said.how, said.duration_ns, now_ns)
     return SETTLED if valid else VOID
 
 

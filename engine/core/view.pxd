@@ -6,7 +6,10 @@ from engine.core.cells cimport cells
 from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
-from engine.core.layout cimport adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row
+from engine.core.layout cimport (
+    adm_breaker, adm_chaos, adm_check, adm_feature, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row,
+    adm_throttle,
+)
 from engine.core.waiting cimport bell
 
 
@@ -26,7 +29,15 @@ ctypedef struct adm_view:
     adm_breaker *breaker
     adm_word *window        # of the breaker, by count
     adm_word *buckets       # of the breaker, by time
-    const uint64_t *secret  # of the arena, for the jitter
+    const uint64_t *secret  # of the arena, for what looks random
+    adm_word *balance       # of the retry budget
+    adm_throttle *throttle
+    adm_word *throttle_buckets
+    adm_feature *feature
+    adm_check *health       # that the policy hangs on
+    adm_check *check        # that this row is
+    adm_chaos *chaos
+    cells delays            # that the experiment has under way
     cells permits
     cells places            # of those who wait for the bulkhead
     cells probes

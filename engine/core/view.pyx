@@ -15,7 +15,9 @@ from engine.core.cells cimport cells_of
 from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
-    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_override, adm_params, adm_rate,
+    ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT,
+    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, adm_breaker, adm_budget, adm_chaos, adm_check, adm_feature, adm_limiter,
+    adm_override, adm_params, adm_rate, adm_throttle,
 )
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_histogram, meter_of
@@ -25,6 +27,7 @@ from engine.core.waiting cimport bell_of
 
 cdef void _point(Arena arena, adm_view *view) noexcept nogil:
     cdef adm_params *params = &view.params
+    view.secret = arena.header.secret
     if params.rules & ADM_HAS_RATE_LIMIT:
         view.level = &(<adm_limiter *>(arena.base + params.rate_limit.slot)).levels[params.rate_limit.rate.algorithm]
         view.keys = key_cells_of(arena.base, &params.rate_limit.keys[params.rate_limit.rate.algorithm])
@@ -39,8 +42,21 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.breaker = <adm_breaker *>(arena.base + params.breaker.slot)
         view.window = <adm_word *>(arena.base + params.breaker.window_at)
         view.buckets = <adm_word *>(arena.base + params.breaker.buckets_at)
-        view.secret = arena.header.secret
         view.probes = cells_of(arena.base, &params.breaker.probe_cells)
+    if params.rules & ADM_HAS_RETRY_BUDGET:
+        view.balance = &(<adm_budget *>(arena.base + params.retry_budget.slot)).balance
+    if params.rules & ADM_HAS_THROTTLE:
+        view.throttle = <adm_throttle *>(arena.base + params.throttle.slot)
+        view.throttle_buckets = <adm_word *>(arena.base + params.throttle.buckets_at)
+    if params.rules & ADM_HAS_FEATURE:
+        view.feature = <adm_feature *>(arena.base + params.feature.slot)
+    if params.rules & ADM_HAS_HEALTH:
+        view.health = <adm_check *>(arena.base + params.health.slot)
+    if params.check.slot:
+        view.check = <adm_check *>(arena.base + params.check.slot)
+    if params.rules & ADM_HAS_CHAOS:
+        view.chaos = <adm_chaos *>(arena.base + params.chaos.slot)
+        view.delays = cells_of(arena.base, &params.chaos.delay_cells)
 
 
 cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil:
@@ -60,7 +76,7 @@ cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nog
 
 cdef bint _has_outcomes(const adm_params *params) noexcept nogil:
     """Whether calls of this policy are reported, or were: such a rule leaves its slot."""
-    return params.bulkhead.cells.ends[0] != 0 or params.breaker.slot != 0
+    return params.bulkhead.cells.ends[0] != 0 or params.breaker.slot != 0 or params.throttle.slot != 0
 
 
 cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:

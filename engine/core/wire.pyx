@@ -15,12 +15,13 @@ from libc.string cimport memset
 from engine.core.admit cimport PRIORITY_SHEDDABLE, count_verdict, hand_back, judge, judge_and_sweep, plain, refuse, request, verdict
 from engine.core.arena cimport Arena
 from engine.core.breaker cimport IGNORED, SUCCESS, outcome
+from engine.core.chaos cimport NO_IMPACT, injection
 from engine.core.clock cimport clock_ns
 from engine.core.directory cimport find
 from engine.core.keys cimport KEY_MAX, subject_of
 from engine.core.layout cimport (
-    ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK, ADM_REMOTE_OWNER, ADM_SHED,
-    ADM_UNKNOWN_POLICY,
+    ADM_DEGRADED, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, ADM_INVALID, ADM_IS_REPORTED, ADM_NO_RULE, ADM_OK, ADM_REMOTE_OWNER,
+    ADM_SHED, ADM_UNKNOWN_POLICY,
 )
 from engine.core.limiter cimport limiter_remaining
 from engine.core.protobuf cimport BYTES, VARINT, next_field, read_from, reader, write_bytes, write_field
@@ -33,6 +34,7 @@ from engine.core.view cimport adm_view, rate_of, view_of
 cdef enum:
     ADMITTED = 1
     REFUSED = 2
+    REDUCED = 3             # DECISION_DEGRADED
     MODE_ENFORCE = 1
     MODE_PEEK = 2
     LOCAL = 1
@@ -214,10 +216,20 @@ cdef void _count(const answer *made) noexcept nogil:
         count_verdict(made.view, &made.given)
 
 
+cdef uint8_t *_write_injection(const injection *what, uint8_t *out) noexcept nogil:
+    cdef uint8_t inner[24]
+    cdef uint8_t *end
+    if what.impact == NO_IMPACT:
+        return out
+    end = write_field(inner, 1, <uint64_t>((what.delay_ns + MS - 1) // MS))
+    end = write_field(end, 2, what.status)
+    return write_bytes(out, 10, inner, <uint64_t>(end - inner))
+
+
 cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexcept nogil:
     cdef uint8_t bytes[TOKEN_BYTES]
     cdef const verdict *given = &made.given
-    out = write_field(out, 1, ADMITTED if given.reason == ADM_OK else REFUSED)
+    out = write_field(out, 1, ADMITTED if given.reason == ADM_OK else REDUCED if given.reason == ADM_DEGRADED else REFUSED)
     out = write_field(out, 2, given.reason)
     if given.reason == ADM_OK and made.permit.since_ns:
         token_write(arena.header.secret, &made.permit, bytes)
@@ -228,7 +240,9 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexc
         if made.view.params.rules & ADM_HAS_RATE_LIMIT:
             out = write_field(out, 6, made.remaining)
             out = write_field(out, 7, rate_of(made.view, made.asked.who.id).burst)
+        out = write_field(out, 8, given.level)
         out = write_field(out, 9, given.would_refuse != ADM_OK)
+        out = _write_injection(&given.inject, out)
         out = write_field(out, 11, made.view.published >> 40)
     return write_field(out, 12, LOCAL)
 

@@ -41,8 +41,12 @@ TIMED_CIRCUIT = rules.Breaker(
 )
 RUN_CIRCUIT = rules.Breaker(consecutive=2, open_for=OPEN_FOR_S, jitter=0, probes=1)
 RULES = (CIRCUIT, rules.Bulkhead(LIMIT), rules.RateLimit("1/s", burst=BURST))
+TRIAL = rules.Chaos(probability=1, ttl=5, impact="latency", delay=1, max_active=2)
 ALL, GATE, POOL, RATE, TIMED, RUN = "all", "gate", "pool", "rate", "timed", "run"
 QUEUE = "queue"
+RETRY, SHED, FLAG, HUNG = "retry", "shed", "flag", "hung"
+TRIED = "tried"
+WHY, AGAIN = "a reason of more than one word", "flipped again"
 POLICIES = {
     ALL: RULES,
     GATE: (CIRCUIT,),
@@ -51,6 +55,11 @@ POLICIES = {
     TIMED: (TIMED_CIRCUIT,),
     RUN: (RUN_CIRCUIT,),
     QUEUE: (rules.Bulkhead(1, queue=2),),
+    SHED: (rules.Throttle(),),
+    FLAG: (rules.Feature(),),
+    HUNG: (rules.Health("db"),),
+    TRIED: (CIRCUIT, rules.Bulkhead(LIMIT), TRIAL),
+    RETRY: (rules.RetryBudget(ratio=0.5, min_rate="1/day", burst=3), RULES[2]),
 }
 
 Operation = Callable[[], Any]
@@ -373,6 +382,137 @@ def give_back_what_is_waited_for_no_more(world: World) -> Operation:
     return world.kept[0].success
 
 
+# ---- retries ----
+
+
+@case()
+def first_attempt_pays_for_a_retry(world: World) -> Operation:
+    return world.eng.policy(RETRY).try_acquire
+
+
+@case()
+def retry_within_the_budget(world: World) -> Operation:
+    return lambda: world.eng.policy(RETRY).try_acquire(attempt=2)
+
+
+@case()
+def retry_over_the_budget(world: World) -> Operation:
+    world.eng.policy(RETRY).try_acquire(attempt=2)
+    return lambda: world.eng.policy(RETRY).try_acquire(attempt=2)
+
+
+@case()
+def hand_back_a_retry_that_the_rate_limit_refuses(world: World) -> Operation:
+    world.eng.policy(RETRY).try_acquire(BURST)
+    return lambda: world.eng.policy(RETRY).try_acquire(attempt=2)
+
+
+# ---- a throttle ----
+
+
+@case()
+def report_to_a_throttle(world: World) -> Operation:
+    return world.take(SHED).failure
+
+
+@case()
+def draw_and_perhaps_refuse(world: World) -> Operation:
+    world.take(SHED, 3)
+    for permit in world.kept:
+        permit.failure()
+    return world.eng.policy(SHED).try_acquire
+
+
+@case()
+def recut_a_throttle(world: World) -> Operation:
+    world.take(SHED).failure()
+    return lambda: world.eng.bind(spec(SHED, rules.Throttle(window=10)))
+
+
+# ---- a flag ----
+
+
+@case()
+def flip_for_the_first_time(world: World) -> Operation:
+    return lambda: world.eng.policy(FLAG).turn_off(3, WHY)
+
+
+@case()
+def flip_over_another_flip(world: World) -> Operation:
+    world.eng.policy(FLAG).turn_on(3, AGAIN)
+    return lambda: world.eng.policy(FLAG).turn_off(3, WHY)
+
+
+@case()
+def clear_a_flip(world: World) -> Operation:
+    world.eng.policy(FLAG).turn_off(3, WHY)
+    return world.eng.policy(FLAG).clear_flip
+
+
+@case()
+def refuse_degraded(world: World) -> Operation:
+    world.eng.policy(FLAG).turn_off(3)
+    return world.eng.policy(FLAG).try_acquire
+
+
+# ---- a check ----
+
+
+@case()
+def report_a_check_with_a_message(world: World) -> Operation:
+    check = engine.HealthCheck("db", engine=world.eng)
+    check.report("unhealthy")
+    return lambda: check.report("unhealthy", "no answer")
+
+
+@case()
+def bind_a_check_and_a_policy_on_it(world: World) -> Operation:
+    def bind() -> None:
+        world.eng.bind(spec(HUNG, rules.Health("new")))
+        engine.HealthCheck("new", engine=world.eng).report("healthy")
+
+    return bind
+
+
+@case()
+def refuse_unhealthy(world: World) -> Operation:
+    for _ in range(2):
+        engine.HealthCheck("db", engine=world.eng).report("unhealthy")
+    return world.eng.policy(HUNG).try_acquire
+
+
+# ---- an experiment ----
+
+
+@case()
+def harm_a_call(world: World) -> Operation:
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def stop_an_experiment_when_the_circuit_opens(world: World) -> Operation:
+    world.open(TRIED)
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def find_an_experiment_over(world: World) -> Operation:
+    world.clock.advance(6)
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def abort_and_hand_back(world: World) -> Operation:
+    abort = rules.Chaos(probability=1, ttl=5, impact="abort")
+    world.eng.bind(spec(TRIED, CIRCUIT, rules.Bulkhead(LIMIT), abort))
+    return world.eng.policy(TRIED).try_acquire
+
+
+@case()
+def take_an_experiment_out_of_force(world: World) -> Operation:
+    return lambda: world.eng.bind(spec(TRIED, CIRCUIT, rules.Bulkhead(LIMIT)))
+
+
 # ---- primitives ----
 
 
@@ -491,7 +631,7 @@ def attach_and_first_use(world: World) -> Operation:
     world.eng.close()
 
     def attach() -> None:
-        world.eng = engine.Engine(path, clock=world.clock)
+        world.eng = engine.Engine(path, clock=world.clock, chaos=True)
         world.take(ALL)
 
     return attach

@@ -50,6 +50,7 @@ sys.path.insert(0, str(BUILT))
 import cases  # noqa: E402
 
 import engine  # noqa: E402
+import engine.runtime  # noqa: E402
 from engine.testing import ManualClock  # noqa: E402
 
 steps = ctypes.c_uint64.in_dll(points, "adm_crash_steps")
@@ -73,7 +74,7 @@ class Sweep:
         self.complaints: list[str] = []
         self.board = mmap.mmap(-1, 1 << 16)
         self.clock = ManualClock(1_000.0)
-        self.eng = engine.Engine(self.path, arena_size=ARENA_BYTES, clock=self.clock)
+        self.eng = engine.Engine(self.path, arena_size=ARENA_BYTES, clock=self.clock, chaos=True)
         world = cases.World(self.eng, self.clock)
         world.bind()
         self.held = [world.take(cases.ALL), world.take(cases.POOL)]
@@ -152,7 +153,7 @@ class Sweep:
         """Attach anew, as a process that has nothing to do with the witness."""
         self.eng.close()
         self.clock.advance(at_s - self.clock.seconds)
-        return engine.Engine(self.path, clock=self.clock)
+        return engine.Engine(self.path, clock=self.clock, chaos=True)
 
     def repair(self, at_s: float, point: int) -> None:
         writes_only.value = 1
@@ -170,6 +171,8 @@ class Sweep:
             found[policy.name]["timed"] = policy.latency.count
             if policy.rate_limit:
                 found[policy.name]["tokens"] = policy.rate_limit.remaining
+            if policy.retry_budget:
+                found[policy.name]["retries"] = policy.retry_budget.remaining
         return {"figures": found}
 
     def check(self, before: dict[str, Any]) -> None:
@@ -179,6 +182,8 @@ class Sweep:
         self.check_queues(eng)
         self.check_figures(before["figures"], self.figures(eng)["figures"])
         self.check_causes(eng)
+        self.check_flag(eng)
+        self.check_health(eng)
         self.clock.advance(PAST_EVERY_EXPIRY_S)
         assert eng.snapshot().arena.remote_permits == 0
         self.check_rules(eng)
@@ -203,7 +208,7 @@ class Sweep:
                 continue
             for what, value in figures.items():
                 change = after[name][what] - value
-                bounds = (-MOST_TOKENS, 0) if what == "tokens" else (0, 1)
+                bounds = {"tokens": (-MOST_TOKENS, 0), "retries": (-1, 1)}.get(what, (0, 1))
                 assert bounds[0] <= change <= bounds[1], f"{name}: {what} changed by {change}"
 
     def check_causes(self, eng: engine.Engine) -> None:
@@ -213,6 +218,20 @@ class Sweep:
             assert one.latency.count <= one.success + one.failure, f"{one.name}: {one}"
             assert ended <= one.admitted, f"{one.name}: {one}"
             assert one.latency.complete, f"{one.name}: {one}"
+
+    def check_flag(self, eng: engine.Engine) -> None:
+        """A reason stands beside its own flip or beside none; the next flip works."""
+        reasons = {"configured": {""}, "on": {"", cases.AGAIN}, "off": {"", cases.WHY}}
+        assert (flag := flag_of(eng)).reason in reasons[flag.state], flag
+        eng.policy(cases.FLAG).turn_on(1, cases.AGAIN)
+        assert (flag_of(eng).state, flag_of(eng).reason) == ("on", cases.AGAIN)
+
+    def check_health(self, eng: engine.Engine) -> None:
+        """Results are taken in again, and a message is the status's own or none."""
+        for name, check in eng.checks().items():
+            assert check.message in ("", "no answer")
+            assert engine.HealthCheck(name, ok_after=1, engine=eng).report("healthy") == "healthy"
+        assert eng.policy(cases.HUNG).try_acquire()
 
     def check_rules(self, eng: engine.Engine) -> None:
         for policy in eng.snapshot().policies:
@@ -292,6 +311,10 @@ class Sweep:
 
 def state_of(eng: engine.Engine, name: str) -> str:
     return next(one.breaker.state for one in eng.snapshot().policies if one.name == name)
+
+
+def flag_of(eng: engine.Engine) -> engine.runtime.FeatureSnapshot:
+    return next(one.feature for one in eng.snapshot().policies if one.name == cases.FLAG)
 
 
 def pool_of(eng: engine.Engine, name: str) -> tuple[int, int]:

@@ -96,3 +96,17 @@ def test_keys_are_exact_when_two_processes_meet_them_first_at_the_same_time(
     first, second = (worker.hear() for worker in workers)
     assert [one + other for one, other in zip(first, second, strict=True)] == [5] * 600
     assert sum(first) > 0 < sum(second), "one of them never came first"
+
+
+def test_retries_are_an_exact_share_when_two_processes_call(
+    start: Callable[..., Any], arena: Path
+) -> None:
+    calls = 20_000
+    workers = [start("retry_always", arena, calls) for _ in range(2)]
+    assert [worker.hear() for worker in workers] == ["ready"] * 2
+    for worker in workers:
+        worker.tell("go")
+    retried = sum(worker.hear() for worker in workers)
+    opening, share = 1, 2 * calls // 5
+    assert opening + share - 2 <= retried <= opening + share, "each may find its share half paid"
+    assert [worker.end() for worker in workers] == [0, 0]

@@ -316,6 +316,21 @@ def time_calls(arena: str, times: str) -> None:
 # ---- breaker ----
 
 
+def retry_always(arena: str, calls: str) -> None:
+    """Call so many times and want a retry for each; say how many were admitted."""
+    eng = engine.Engine(arena)
+    rule = rules.RetryBudget(ratio=0.2, min_rate="1/h", burst=80_000)
+    policy = engine.Policy("retry/shared", rule, engine=eng)
+    say("ready")
+    told()
+    retried = 0
+    for _ in range(int(calls)):
+        policy.try_acquire()
+        retried += bool(policy.try_acquire(attempt=2))
+    say(retried)
+    told()
+
+
 def race_for_keys(arena: str, board: str, seat: str, keys: str) -> None:
     """Take five tokens of each key, if they are there, while passers-by claim and leave cells.
 

@@ -16,15 +16,20 @@ from models import (
     TICK,
     Admission,
     BreakerModel,
+    BudgetModel,
     BulkheadModel,
+    CheckModel,
     FixedModel,
+    FlagModel,
     PolicyModel,
     RateModel,
     SlidingModel,
+    ThrottleModel,
+    TrialModel,
     rate_model,
 )
 
-from engine import Engine, Policy, rules
+from engine import Engine, Feature, HealthCheck, Policy, rules
 from engine.testing import ManualClock
 
 NS = 1_000_000_000
@@ -91,6 +96,13 @@ def rate_limits(draw: st.DrawFn) -> rules.RateLimit:
     return rules.RateLimit(draw(RATES), burst=burst)
 
 
+@st.composite
+def budgets(draw: st.DrawFn) -> rules.RetryBudget:
+    rate = draw(RATES)
+    burst = draw(st.integers(1, 20) | st.integers(1, 3_000))
+    return rules.RetryBudget(ratio=draw(SHARES), min_rate=rate, burst=burst)
+
+
 def windows(algorithm: str) -> st.SearchStrategy[rules.RateLimit]:
     counts = st.integers(1, 30) | st.sampled_from((100, 3_000, 100_000))
     return st.builds(
@@ -111,20 +123,23 @@ class PolicyMachine(RuleBasedStateMachine):
 
     breaker: st.SearchStrategy[rules.Breaker | None] = st.none()
     bulkhead: st.SearchStrategy[rules.Bulkhead | None] = st.none()
+    budget: st.SearchStrategy[rules.RetryBudget | None] = st.none()
     rate: st.SearchStrategy[rules.RateLimit | None] = st.none()
 
     @initialize(data=st.data(), start=STARTS)
     def begin(self, data: st.DataObject, start: int) -> None:
-        breaker, bulkhead, rate = map(data.draw, (self.breaker, self.bulkhead, self.rate))
+        kinds = (self.breaker, self.bulkhead, self.budget, self.rate)
+        breaker, bulkhead, budget, rate = map(data.draw, kinds)
         self.now = start
         self.clock = ManualClock(float(max(1, start // NS)))
         self.clock.advance((start - max(1, start // NS) * NS) / NS)
         self.engine = Engine(clock=self.clock, arena_size=4 << 20)
-        chosen = [one for one in (breaker, bulkhead, rate) if one is not None]
+        chosen = [one for one in (breaker, bulkhead, budget, rate) if one is not None]
         self.policy = Policy("model/checked", *chosen, engine=self.engine)
         self.model = PolicyModel(
             BreakerModel(*breaker.core()) if breaker else None,
             BulkheadModel(*bulkhead.core()[:2]) if bulkhead else None,
+            BudgetModel(*budget.core(), born=start) if budget else None,
             rate_model(*rate.core()) if rate else None,
         )
         self.out: list[tuple[Any, Admission]] = []
@@ -152,10 +167,10 @@ class PolicyMachine(RuleBasedStateMachine):
         tick = data.draw(st.sampled_from(self._ticks()))
         self.advance(max(0, tick * TICK - self.now + distance))
 
-    @rule(cost=st.integers(-1, 4) | st.integers(1, 40))
-    def acquire(self, cost: int) -> None:
-        verdict = self.policy.try_acquire(cost)
-        expected = self.model.acquire(self.now, cost)
+    @rule(cost=st.integers(-1, 4) | st.integers(1, 40), attempt=st.sampled_from((1, 1, 1, 2, 7)))
+    def acquire(self, cost: int, attempt: int = 1) -> None:
+        verdict = self.policy.try_acquire(cost, attempt=attempt)
+        expected = self.model.acquire(self.now, cost, attempt)
         if not isinstance(expected, Admission):
             assert not verdict, "admitted, and should not have been"
             assert (verdict.reason, verdict.retry_after) == (expected[0], expected[1] / NS)
@@ -206,6 +221,8 @@ class PolicyMachine(RuleBasedStateMachine):
         assert seen.latency.count == seen.success + seen.failure
         if model := self.model.rate:
             assert seen.rate_limit.remaining == model.remaining(self.now)
+        if model := self.model.budget:
+            assert seen.retry_budget.remaining == model.remaining(self.now)
         if model := self.model.bulkhead:
             assert seen.bulkhead.in_use == model.in_use(self.now)
         if model := self.model.breaker:
@@ -297,6 +314,207 @@ class KeyedMachine(RuleBasedStateMachine):
                 assert self.policy.remaining_of(key) == model.remaining(self.now)
 
 
+class ThrottleMachine(RuleBasedStateMachine):
+    """The window is exact, and only a call that the model gives a chance to be refused is."""
+
+    @initialize(
+        start=STARTS,
+        k=st.sampled_from((1, 1.1, 2, 100)),
+        window=st.sampled_from((1, 10, "2min", "1h")) | st.floats(1, 3_600),
+    )
+    def begin(self, start: int, k: float, window: float | str) -> None:
+        rule = rules.Throttle(k=k, window=window)
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
+        self.policy = Policy("model/throttled", rule, engine=self.engine)
+        self.model = ThrottleModel(*rule.core())
+        self.out: list[Any] = []
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.out.clear()
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @rule(times=st.integers(1, 30))
+    def acquire(self, times: int) -> None:
+        for _ in range(times):
+            verdict = self.policy.try_acquire()
+            if verdict:
+                self.out.append(verdict)
+            else:
+                assert verdict.reason == "shed"
+                assert self.model.probability(self.now) > 0
+                self.model.ended.append((self.now, "refused"))
+
+    @rule(times=st.integers(1, 30), outcome=st.sampled_from(OUTCOMES))
+    def report(self, times: int, outcome: str) -> None:
+        """The arena's secret draws, so what is drawn here must not go by who was admitted."""
+        for _ in range(min(times, len(self.out))):
+            assert getattr(self.out.pop(), outcome)()
+            if outcome != "ignore":
+                self.model.ended.append((self.now, outcome))
+
+    @invariant()
+    def looks_alike(self) -> None:
+        if hasattr(self, "model"):
+            found = self.engine.snapshot().policies[0].throttle
+            assert (found.requests, found.accepts) == self.model.window_now(self.now)
+            assert abs(found.probability - self.model.probability(self.now)) < 1e-9
+
+
+class FlagMachine(RuleBasedStateMachine):
+    """Two handles on one flag, flipped and cleared, as time passes."""
+
+    @initialize(start=STARTS, enabled=st.booleans())
+    def begin(self, start: int, enabled: bool) -> None:
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
+        make = {"enabled": enabled, "name": "model/flag", "engine": self.engine}
+        self.handles = [Feature(**make), Feature(**make)]
+        self.model = FlagModel(enabled)
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @precondition(lambda self: self.model.in_force(self.now))
+    @rule(distance=st.integers(-1, 1))
+    def advance_to_the_end(self, distance: int) -> None:
+        self.advance(self.model.until - self.now + distance)
+
+    @rule(which=st.integers(0, 1), on=st.booleans(), ttl=LIVES, reason=st.text(max_size=26))
+    def flip(self, which: int, on: bool, ttl: float | str, reason: str) -> None:
+        handle = self.handles[which]
+        (handle.turn_on if on else handle.turn_off)(ttl, reason)
+        self.model.flip(on, rules.force_ns(ttl), self.now, reason)
+
+    @rule(which=st.integers(0, 1))
+    def clear(self, which: int) -> None:
+        assert self.handles[which].clear() == self.model.clear(self.now)
+
+    @invariant()
+    def looks_alike(self) -> None:
+        for handle in getattr(self, "handles", []):
+            assert handle.is_on() == self.model.is_on(self.now)
+            assert (handle.state, handle.reason) == self.model.shown(self.now)
+
+
+class CheckMachine(RuleBasedStateMachine):
+    """A check that is reported to, and a policy that hangs on it."""
+
+    @initialize(
+        start=STARTS,
+        cache=st.sampled_from((0.01, 1, 60.0)) | st.floats(0.01, 100),
+        fail_after=st.integers(1, 4),
+        ok_after=st.integers(1, 4),
+    )
+    def begin(self, start: int, cache: float, fail_after: int, ok_after: int) -> None:
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20)
+        self.policy = Policy("model/hung", rules.Health("db"), engine=self.engine)
+        rule = rules.Check(cache=cache, fail_after=fail_after, ok_after=ok_after)
+        self.check = HealthCheck(
+            "db", cache=cache, fail_after=fail_after, ok_after=ok_after, engine=self.engine
+        )
+        self.model = CheckModel(*rule.core())
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @precondition(lambda self: self.model.until > self.now)
+    @rule(distance=st.integers(-1, 1))
+    def advance_to_the_end(self, distance: int) -> None:
+        self.advance(self.model.until - self.now + distance)
+
+    @rule(result=st.sampled_from(("healthy", "degraded", "unhealthy")), times=st.integers(1, 3))
+    def report(self, result: str, times: int) -> None:
+        for _ in range(times):
+            self.model.report(result, self.now)
+            assert self.check.report(result) == self.model.shown(self.now)
+
+    @invariant()
+    def looks_alike(self) -> None:
+        if hasattr(self, "model"):
+            status = self.model.shown(self.now)
+            assert self.check.status == status
+            assert bool(self.policy.try_acquire()) == (status != "unhealthy")
+            if self.now < self.model.until:
+                assert self.check.snapshot()[1] == self.model.run()
+
+
+class TrialMachine(RuleBasedStateMachine):
+    """An experiment that is started, stopped and outlived; call n has one fate."""
+
+    @initialize(start=STARTS, seed=st.integers(0, 3), chance=st.sampled_from((0.1, 0.5, 0.9)))
+    def begin(self, start: int, seed: int, chance: float) -> None:
+        self.now = start
+        self.clock = ManualClock(float(max(1, start // NS)))
+        self.clock.advance((start - max(1, start // NS) * NS) / NS)
+        self.engine = Engine(clock=self.clock, arena_size=4 << 20, chaos=True)
+        rule = rules.Chaos(probability=chance, impact="abort", ttl=5, seed=seed)
+        self.policy = Policy("model/tried", rule, engine=self.engine)
+        self.model = TrialModel()
+        self.model.start(5 * NS, start)
+
+    def teardown(self) -> None:
+        if hasattr(self, "engine"):
+            self.engine.close()
+
+    @rule(step=STEPS)
+    def advance(self, step: int) -> None:
+        self.now += step
+        self.clock.advance(step / NS)
+
+    @precondition(lambda self: self.model.until > self.now)
+    @rule(distance=st.integers(-1, 1))
+    def advance_to_the_end(self, distance: int) -> None:
+        self.advance(self.model.until - self.now + distance)
+
+    @rule(ttl=LIVES)
+    def start_anew(self, ttl: float | str) -> None:
+        self.policy.start_chaos(ttl)
+        self.model.start(rules.force_ns(ttl), self.now)
+
+    @rule()
+    def stop(self) -> None:
+        assert self.policy.stop_chaos() == self.model.stop(self.now)
+
+    @rule(times=st.integers(1, 20))
+    def acquire(self, times: int) -> None:
+        for _ in range(times):
+            assert self.model.agrees(not self.policy.try_acquire(), self.now)
+
+    @invariant()
+    def looks_alike(self) -> None:
+        if hasattr(self, "model"):
+            found = self.engine.snapshot().policies[0].chaos
+            assert (found.state == "running") == (self.now < self.model.until)
+            assert (found.run, found.asked) == (self.model.runs, self.model.asked)
+            assert found.injected == self.model.injected
+
+
 class SlidingWindowMachine(PolicyMachine):
     rate = windows("sliding_window")
 
@@ -309,6 +527,11 @@ class BulkheadMachine(PolicyMachine):
     bulkhead = bulkheads(st.none() | SECONDS)
 
 
+class BudgetMachine(PolicyMachine):
+    budget = budgets()
+    rate = st.none() | rate_limits()
+
+
 class BreakerMachine(PolicyMachine):
     breaker = breakers()
 
@@ -316,6 +539,7 @@ class BreakerMachine(PolicyMachine):
 class AllRulesMachine(PolicyMachine):
     breaker = breakers()
     bulkhead = bulkheads(st.none())
+    budget = st.none() | budgets()
     rate = rate_limits()
 
 
@@ -324,5 +548,10 @@ TestSlidingWindow = SlidingWindowMachine.TestCase
 TestKeyed = KeyedMachine.TestCase
 TestFixedWindow = FixedWindowMachine.TestCase
 TestBulkhead = BulkheadMachine.TestCase
+TestBudget = BudgetMachine.TestCase
+TestThrottle = ThrottleMachine.TestCase
+TestFlag = FlagMachine.TestCase
+TestCheck = CheckMachine.TestCase
+TestTrial = TrialMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

@@ -11,10 +11,16 @@ from engine.rules import (
     KINDS,
     Breaker,
     Bulkhead,
+    Chaos,
+    Check,
+    Feature,
+    Health,
     PolicySet,
     PolicySpec,
     RateLimit,
+    RetryBudget,
     Rule,
+    Throttle,
     force_ns,
     parameters,
     seconds,
@@ -33,6 +39,11 @@ def test_defaults_are_those_of_the_design() -> None:
     )
     assert Bulkhead(32).core() == (32, 0, 0, 0)
     assert RateLimit("100/s").core() == (10_000_000, 100, 0, 10**9, 0, 65_536, 0)
+    assert Throttle().core() == (2_000, 12 * 10**9)
+    assert Check().core() == (180 * 10**9, 2, 2)
+    assert Health("db").core() == tuple(b"db")
+    assert Feature().core() == (1, 1_000_000, 1)
+    assert RetryBudget().core() == (333_333_334, 100, 66_666_666, 3)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +101,24 @@ def test_rate_becomes_interval_and_a_second_of_burst(rate: str, core: tuple[int,
         (RateLimit, "max_wait", 0.001, 3_600, [0, "61min", 3_601]),
         (RateLimit, "rate", "1/day", "10000000/s", ["0/s", "10000001/s", "864000000001/day"]),
         (RateLimit, "burst", 1, 1_000_000_000, [0, 1_000_000_001]),
+        (Throttle, "k", 1, 100, [0.9, 101]),
+        (Throttle, "window", 1, 3_600, [0.9, "999ms", 3_601]),
+        (Chaos, "probability", 1e-6, 1, [0, 1.1]),
+        (Chaos, "ttl", 1, 30 * 86_400, [0.9, "999ms", 31 * 86_400]),
+        (Chaos, "delay", 0.001, 3_600, [0, "0ms", 3_601]),
+        (Chaos, "variance", 0, 3_600, [-1, 3_601]),
+        (Chaos, "status", 1, 16, [0, 17]),
+        (Chaos, "keys", 0, 100, [-1, 101]),
+        (Chaos, "max_active", 1, 1_000, [0, 1_001]),
+        (Chaos, "seed", 0, 2**63 - 1, [-1, 2**63]),
+        (Check, "cache", 0.01, 86_400, [0.009, 86_401, "9ms"]),
+        (Check, "fail_after", 1, 100, [0, 101]),
+        (Check, "ok_after", 1, 100, [0, 101]),
+        (Feature, "rollout", 0, 100, [-0.1, 100.1]),
+        (Feature, "level", 1, 255, [0, 256]),
+        (RetryBudget, "ratio", 1e-6, 1, [0, 1.1]),
+        (RetryBudget, "min_rate", "1/day", "10000000/s", ["0/s", "10000001/s"]),
+        (RetryBudget, "burst", 1, 3_000_000, [0, 1_000_000_001]),
     ],
 )
 def test_parameter_is_accepted_only_inside_its_range(
@@ -99,6 +128,11 @@ def test_parameter_is_accepted_only_inside_its_range(
         "breaker": {},
         "bulkhead": {"limit": 8},
         "rate_limit": {"rate": "100/s"},
+        "retry_budget": {},
+        "feature": {},
+        "chaos": {"probability": 0.5, "ttl": 60, "delay": 3_600},
+        "check": {},
+        "throttle": {},
     }
     usual = required[rule.kind]
     if (rule, parameter) == (Bulkhead, "max_wait"):
@@ -121,6 +155,11 @@ def test_parameter_is_accepted_only_inside_its_range(
         (Breaker, "failure_rate", True),
         (Breaker, "open_for", None),
         (Breaker, "open_for", False),
+        (Feature, "enabled", 1),
+        (Feature, "enabled", "true"),
+        (Health, "check", None),
+        (Health, "check", "~health/x"),
+        (Health, "check", "x" * 65),
         (Bulkhead, "limit", None),
         (RateLimit, "rate", 100),
         (RateLimit, "rate", "100"),
@@ -227,9 +266,14 @@ def test_interval_never_exceeds_the_rate(count: int, unit: str, burst: int) -> N
 
 def test_kinds_are_in_order_of_judgement() -> None:
     assert list(KINDS.items()) == [
+        ("feature", Feature),
+        ("health", Health),
         ("breaker", Breaker),
+        ("throttle", Throttle),
         ("bulkhead", Bulkhead),
+        ("retry_budget", RetryBudget),
         ("rate_limit", RateLimit),
+        ("chaos", Chaos),
     ]
 
 

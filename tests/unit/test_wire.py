@@ -664,3 +664,26 @@ def test_remote_permits_are_bounded(served: Engine) -> None:
     assert {answer.reason for answer in refused} == {pb.REASON_SHED}
     assert report(served, answers[0].permit) == pb.REPORT_RESULT_SETTLED
     assert admit(served, "circuit/one").decision == pb.DECISION_ADMITTED
+
+
+# ---- retries ----
+
+
+def test_retries_over_their_budget_are_refused_when_they_come_by_wire(private: Engine) -> None:
+    Policy("api/get", rules.RetryBudget(min_rate="1/day", burst=2), engine=private)
+    assert admit(private, "api/get", attempt=2).decision == pb.DECISION_ADMITTED
+    answer = admit(private, "api/get", attempt=2)
+    assert (answer.reason, answer.rule) == (pb.REASON_RETRY_BUDGET, pb.RULE_RETRY_BUDGET)
+    assert answer.retry_after_ms == 86_400_000
+
+
+def test_batch_that_is_handed_back_leaves_the_retry_budget_alone(private: Engine) -> None:
+    """Neither the first attempts of a withdrawn batch pay, nor do its retries cost."""
+    Policy("api/get", rules.RetryBudget(ratio=1, min_rate="1/day", burst=9), engine=private)
+    items = [pb.AdmitRequest(policy="api/get", attempt=attempt) for attempt in (1, 1, 2, 1)]
+    for _ in range(3):
+        answers = admit_all(private, [*items, pb.AdmitRequest(policy="x")], all_or_nothing=True)
+        assert {answer.reason for answer in answers} == {pb.REASON_UNKNOWN_POLICY}
+        assert look(private, "api/get").retry_budget.remaining == 1
+    assert {one.decision for one in admit_all(private, items)} == {pb.DECISION_ADMITTED}
+    assert look(private, "api/get").retry_budget.remaining == 3

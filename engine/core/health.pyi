@@ -1,0 +1,19 @@
+from typing import Literal, Self
+
+from engine.core.arena import Arena
+
+STATUSES: tuple[str, ...]
+
+class Check:
+    arena: Arena
+    row: int
+    def __new__(cls, arena: Arena, row: int) -> Self: ...
+    def report(
+        self, result: Literal["healthy", "degraded", "unhealthy"], message: str = ""
+    ) -> str: ...
+    @property
+    def status(self) -> str: ...
+    def snapshot(self) -> tuple[str, int, float | None, str]: ...
+
+def snapshot(arena: Arena, row: int) -> str | None: ...
+def names(arena: Arena) -> dict[str, int]: ...

@@ -1,0 +1,3 @@
+REMARK_MAX: int
+
+def remark_bytes(text: str) -> bytes: ...

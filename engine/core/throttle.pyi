@@ -1,0 +1,3 @@
+from engine.core.arena import Arena
+
+def snapshot(arena: Arena, row: int) -> tuple[int, int, float] | None: ...
