@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from measure import Bar, Result
 
 import engine
+from engine import rules
 
 KEYS = 1_000_000
-ROOM = 64 << 20
+ROOM = 128 << 20
 
 
 def _spent(eng: engine.Engine, make: Callable[[], object]) -> int:
@@ -34,7 +35,11 @@ def _sizes(eng: engine.Engine) -> Iterator[tuple[str, float | None, float]]:
     yield "memory of a key, one of a million", 70, (keyed - limiter) / KEYS
     yield "beside any of them: its parameters", None, block
     counted = engine.Counter(engine=eng)
-    yield "beside any of them: its counters, of a process", None, _spent(eng, counted.inc)
+    counts = _spent(eng, counted.inc)
+    yield "beside any of them: its counters, of a process", None, counts
+    timed = engine.Policy("memory/timed", rules.Breaker(), engine=eng)
+    times = _spent(eng, timed.try_acquire) - counts
+    yield "beside a policy: its durations, of a process", None, times
 
 
 def results() -> Iterator[Result]:
