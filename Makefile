@@ -9,9 +9,10 @@ SOURCES := pyproject.toml setup.py $(wildcard engine/core/*.pyx engine/core/*.px
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export npm_config_cache := $(CURDIR)/.cache/npm
 
-.PHONY: help serve test soak sanitize lint format demo bench mutants clean
+.PHONY: help serve test soak sanitize lint format demo bench curves mutants clean
 
 help:
 	@echo "make serve    build, and start the admission service on $(POLICIES)"
@@ -21,6 +22,7 @@ help:
 	@echo "make lint     ruff, mypy, buf"
 	@echo "make demo     five workers, one breaker, one outage: examples/storefront"
 	@echo "make bench    speed against the floor and against other libraries"
+	@echo "make curves   what a decision costs against rules, keys and processes: docs/performance.md"
 	@echo "make mutants  plant each known bug and see a test catch it"
 	@echo "make clean    remove what was built"
 
@@ -51,6 +53,9 @@ demo: $(VENV)/.server
 
 bench: $(VENV)/.bench
 	$(PY) benchmarks/inprocess.py
+
+curves: $(VENV)/.bench
+	$(PY) benchmarks/curves.py
 
 mutants: $(VENV)/.dev
 	$(PY) tests/mutants/run.py

@@ -1,26 +1,19 @@
 """Builds the reference kernels where they are older than their source, and loads them."""
 
+import ast
 import sys
 import sysconfig
 from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "bench"
 SOURCE = ROOT / "benchmarks" / "floor.pyx"
-DEPENDS = (SOURCE, ROOT / "engine/core/atomic.h", ROOT / "engine/core/atomic.pxd")
-DIRECTIVES = {
-    "language_level": "3str",
-    "binding": False,
-    "always_allow_keywords": False,
-    "boundscheck": False,
-    "wraparound": False,
-    "cdivision": True,
-    "initializedcheck": False,
-    "auto_pickle": False,
-}
+SETUP = ROOT / "setup.py"
+DEPENDS = (SOURCE, SETUP, ROOT / "engine/core/atomic.h", ROOT / "engine/core/atomic.pxd")
 
 
 def load() -> ModuleType:
@@ -37,6 +30,15 @@ def _is_stale(built: Path) -> bool:
     return built.stat().st_mtime < max(path.stat().st_mtime for path in DEPENDS)
 
 
+def _directives() -> dict[str, Any]:
+    """The core's own compiler directives: setup.py's constant, read without running setup."""
+    for statement in ast.parse(SETUP.read_text()).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "DIRECTIVES":
+            found: dict[str, Any] = ast.literal_eval(statement.value)
+            return found
+    raise LookupError(f"{SETUP} names no DIRECTIVES")
+
+
 def _build() -> None:
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
@@ -51,7 +53,7 @@ def _build() -> None:
         modules = cythonize(
             [extension],
             build_dir=str(FOLDER / "objects"),
-            compiler_directives=DIRECTIVES,
+            compiler_directives=_directives(),
             force=True,
             quiet=True,
         )

@@ -1,4 +1,4 @@
-"""Two processes on one mapped arena, each on a core of its own: their total against one alone."""
+"""Processes on one mapped arena. Two, each on a core of its own: their total against one alone."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ from time import monotonic_ns
 from typing import Any
 
 from measure import Bar, Loop, Result, quartiles
-from rows import BOTH, BURST, RATE
+from rows import BOTH, BURST, RATE, REPORTED, three_rules
 
 import engine
 
@@ -24,13 +24,13 @@ BARS = {
     "limiter": Bar(1.3, "x one alone", at_least=True),
     "counter": Bar(1.0, "x one alone", at_least=True),
     "bulkhead": Bar(1.0, "x one alone", at_least=True),
-    "separate": Bar(1.8, "x one alone", at_least=True),
+    "own limiter": Bar(1.8, "x one alone", at_least=True),
 }
 WORDS = {
     "limiter": "2 processes on one limiter",
     "counter": "2 processes on one counter",
     "bulkhead": "2 processes on one bulkhead",
-    "separate": "2 processes, a limiter each",
+    "own limiter": "2 processes, a limiter each",
 }
 SUMS = {True: ", sums exact", False: ", sums WRONG", None: ""}
 
@@ -63,29 +63,40 @@ def shared_limiter(eng: engine.Engine) -> engine.Limiter:
 
 
 def shared_bulkhead(eng: engine.Engine) -> engine.Bulkhead:
-    """Room enough that neither process refuses."""
+    """Room enough that no process refuses."""
     return engine.Bulkhead(32, engine=eng, name="bench/bulkhead")
+
+
+def loops_of(eng: engine.Engine, index: int) -> dict[str, Loop]:
+    """What a worker can be told to spin."""
+    bulkhead = shared_bulkhead(eng)
+    own_limiter = engine.Limiter(RATE, burst=BURST, engine=eng, name=f"bench/limiter-{index}")
+    policy, own_policy = (
+        engine.Policy(name, *three_rules(), engine=eng)
+        for name in ("bench/policy", f"bench/policy-{index}")
+    )
+    return {
+        "limiter": Loop("f()", f=shared_limiter(eng).try_acquire),
+        "counter": Loop("f()", f=engine.Counter(engine=eng, name="bench/counter").inc),
+        "bulkhead": Loop(BOTH, take=bulkhead.try_acquire, give=bulkhead.release),
+        "policy": Loop(REPORTED, take=policy.try_acquire),
+        "own limiter": Loop("f()", f=own_limiter.try_acquire),
+        "own policy": Loop(REPORTED, take=own_policy.try_acquire),
+    }
 
 
 def serve(pipe: Connection, path: str, index: int, cpu: int) -> None:
     """What a worker does: spin what the pipe names, until it says None."""
     os.sched_setaffinity(0, {cpu})
-    eng = engine.Engine(path)
-    bulkhead = shared_bulkhead(eng)
-    mine = engine.Limiter(RATE, burst=BURST, engine=eng, name=f"bench/limiter-{index}")
-    loops = {
-        "limiter": Loop("f()", f=shared_limiter(eng).try_acquire),
-        "counter": Loop("f()", f=engine.Counter(engine=eng, name="bench/counter").inc),
-        "bulkhead": Loop(BOTH, take=bulkhead.try_acquire, give=bulkhead.release),
-        "separate": Loop("f()", f=mine.try_acquire),
-    }
+    loops = loops_of(engine.Engine(path), index)
     pipe.send(None)
     while command := pipe.recv():
         name, start_ns = command
-        pipe.send(_spin(loops[name], start_ns))
+        pipe.send(spin(loops[name], start_ns))
 
 
-def _spin(loop: Loop, start_ns: int) -> tuple[int, int]:
+def spin(loop: Loop, start_ns: int) -> tuple[int, int]:
+    """Spin from that instant on for SPAN_NS: iterations, and the nanoseconds they took."""
     done = 0
     while monotonic_ns() < start_ns:
         pass
@@ -95,7 +106,8 @@ def _spin(loop: Loop, start_ns: int) -> tuple[int, int]:
     return done, monotonic_ns() - start_ns
 
 
-def _launch(path: Path, cpus: list[int]) -> list[Worker]:
+def launch(path: Path, cpus: list[int]) -> list[Worker]:
+    """A worker on each of these cores, ready."""
     context = multiprocessing.get_context("spawn")
     workers = []
     for index, cpu in enumerate(cpus):
@@ -108,12 +120,21 @@ def _launch(path: Path, cpus: list[int]) -> list[Worker]:
     return workers
 
 
+def together(name: str, workers: list[Worker]) -> tuple[int, float]:
+    """What these workers did at once: operations, and operations a nanosecond."""
+    start_ns = monotonic_ns() + HEAD_START_NS
+    for worker in workers:
+        worker.start(name, start_ns)
+    found = [worker.done() for worker in workers]
+    return sum(done for done, _ in found), sum(done / span_ns for done, span_ns in found)
+
+
 def measure(path: Path, rounds: int) -> Iterator[Result]:
     """The rows of two processes; none on a machine of one core."""
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         return
-    workers = _launch(path, [cpus[0], cpus[-1]])
+    workers = launch(path, [cpus[0], cpus[-1]])
     with engine.Engine(path) as eng:
         audit = _Audit(eng)
         ratios: dict[str, list[float]] = {name: [] for name in BARS}
@@ -147,12 +168,9 @@ class _Audit:
 
     def run(self, name: str, workers: list[Worker]) -> float:
         """Operations a nanosecond of these workers together."""
-        start_ns = monotonic_ns() + HEAD_START_NS
-        for worker in workers:
-            worker.start(name, start_ns)
-        found = [worker.done() for worker in workers]
-        self.done[name] += sum(count for count, _ in found)
-        return sum(count / span_ns for count, span_ns in found)
+        done, speed = together(name, workers)
+        self.done[name] += done
+        return speed
 
     def sums(self) -> dict[str, bool]:
         """Whether no count was lost and no permit was left."""

@@ -11,13 +11,15 @@ from pathlib import Path
 from measure import KERNEL_MARGIN, Result
 
 HEAD = ("operation", "figure", "bar", "", "x kernel", "ns", "middle half")
-PEERS = ("pybreaker", "circuitbreaker", "limits", "tenacity")
+PEERS = (
+    *("limits", "throttled-py", "pyrate-limiter", "aiolimiter", "pybreaker", "circuitbreaker"),
+    *("purgatory", "interlock-cb", "tenacity", "stamina", "hyx", "anyio"),
+)
 
 
-def table(results: list[Result]) -> str:
-    """A Markdown table that reads well as plain text."""
-    cells = [HEAD, *(_cells(result) for result in results)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
+def table(cells: list[tuple[str, ...]]) -> str:
+    """A Markdown table, its head first, that reads well as plain text."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [_line(row, widths) for row in cells]
     return "\n".join([lines[0], _line(tuple("-" * width for width in widths), widths), *lines[1:]])
 
@@ -30,45 +32,49 @@ def _line(row: tuple[str, ...], widths: list[int]) -> str:
 
 def _cells(result: Result) -> tuple[str, ...]:
     kernel, ours_ns = result.kernel_ratio, result.ours_ns
-    low, high = result.quartiles
+    verdict = "met" if result.is_met else "NOT met"
     return (
         result.operation,
-        f"{_short(result.ratio)} {result.bar.unit}",
+        f"{_short(result.figure)} {result.bar.unit}",
         str(result.bar),
-        "met" if result.is_met else "NOT met",
+        "" if result.bar.limit is None else verdict,
         "" if kernel is None else f"{kernel:.2f}",
         "" if ours_ns is None else f"{ours_ns:.0f}",
-        f"{_short(low)}-{_short(high)}",
+        "" if result.quartiles is None else "-".join(map(_short, result.quartiles)),
     )
 
 
-def _short(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+def _short(figure: float) -> str:
+    return f"{figure:.2f}" if figure < 10 else f"{figure:.0f}"
 
 
-def machine(results: list[Result]) -> str:
-    """What the figures depend on: processor, kernel, Python, compiler, peers, load."""
+def machine(*more: str) -> str:
+    """A list of what the figures depend on: processor, kernel, Python, compiler, load, `more`."""
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    cores = len(os.sched_getaffinity(0))
-    floor_ns = next(result.theirs_ns for result in results if result.bar.unit == "F")
-    peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
-    return "\n".join(
-        [
-            f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            f"- {_cpu()}, {cores} cores, clock source {_clock_source()}",
-            f"- {platform.system()} {platform.release()}, load averages at the end {load}",
-            f"- {platform.python_implementation()} {platform.python_version()}, {_compiler()}",
-            f"- {peers}",
-            f"- F = {floor_ns:.1f} ns",
-        ]
-    )
+    facts = [
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"{_cpu()}, clock source {_clock_source()}",
+        f"{platform.system()} {platform.release()}, load averages at the end {load}",
+        f"{_python()}, {_compiler()}",
+        *more,
+    ]
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def machine_in_short() -> str:
+    """The same for the foot of a picture."""
+    return f"{_cpu()}, {_python()}; shaded: the middle half of all rounds"
+
+
+def _python() -> str:
+    return f"{platform.python_implementation()} {platform.python_version()}"
 
 
 def _cpu() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     fields = (line.partition(":") for line in lines)
     found = (value.strip() for key, _, value in fields if key.strip() == "model name")
-    return next(found, platform.machine())
+    return f"{next(found, platform.machine())}, {len(os.sched_getaffinity(0))} cores"
 
 
 def _clock_source() -> str:
@@ -82,9 +88,12 @@ def _compiler() -> str:
     return shown.stdout.partition("\n")[0] or compiler
 
 
-def document(results: list[Result]) -> str:
+def document(results: list[Result], *notes: str) -> str:
     """RESULTS.md."""
-    missed = [result for result in results if not result.is_met]
+    held = [result for result in results if result.bar.limit is not None]
+    met = sum(result.is_met for result in held)
+    floor_ns = next(result.theirs_ns for result in results if result.bar.unit == "F")
+    peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
     return "\n".join(
         [
             "# Figures in process",
@@ -93,11 +102,11 @@ def document(results: list[Result]) -> str:
             "A bar in F is met by the ratio to F or by a ratio to the reference kernel of at most "
             f"{KERNEL_MARGIN:g}.",
             "",
-            machine(results),
+            machine(peers, f"F = {floor_ns:.1f} ns", *notes),
             "",
-            table(results),
+            table([HEAD, *map(_cells, results)]),
             "",
-            f"{len(results) - len(missed)} of {len(results)} bars are met.",
+            f"{met} of {len(held)} bars are met.",
             "",
         ]
     )

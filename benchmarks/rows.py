@@ -1,5 +1,6 @@
 """The operations of `import engine` and what each is held against."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -12,6 +13,8 @@ from engine import rules
 
 RATE, BURST = "10000000/s", 1_000_000_000
 LONG = 86_400.0
+KEYS = 1_000_000
+KEYS_ROOM = 48 << 20
 BOTH = "take()\ngive()"
 REPORTED = "permit = take()\npermit.success()"
 CAUGHT = "try:\n    f()\nexcept problem:\n    pass"
@@ -171,6 +174,47 @@ def policy_rows(eng: engine.Engine, kernels: ModuleType, mapped: Path) -> list[R
             Bar(1.1, "x"),
             Loop(REPORTED, take=shared.try_acquire),
             ours,
+        ),
+    ]
+
+
+def tenants(count: int) -> list[str]:
+    """So many keys, in no order."""
+    return random.sample([f"tenant-{number}" for number in range(count)], count)
+
+
+def keyed_limiter(eng: engine.Engine, keys: list[str]) -> engine.Limiter:
+    """A limiter with room for these keys, each of which it has seen."""
+    limiter = engine.Limiter(RATE, burst=BURST, key="tenant", max_keys=len(keys), engine=eng)
+    for key in keys:
+        limiter.try_acquire(1, key)
+    return limiter
+
+
+def a_limiter_each(keys: list[str], kernels: ModuleType) -> dict[str, Any]:
+    """What one would do otherwise: a dict of limiters, the fastest there can be."""
+    return {key: kernels.Limiter() for key in keys}
+
+
+def keyed_rows(eng: engine.Engine, kernels: ModuleType) -> list[Row]:
+    """A rate limit by key: what the key costs where it is hot, and where it is one of a million."""
+    unkeyed = Loop("f()", f=engine.Limiter(RATE, burst=BURST, engine=eng).try_acquire)
+    hot = keyed_limiter(eng, ["tenant"]).try_acquire
+    keys = tenants(KEYS)
+    many = keyed_limiter(engine.Engine(arena_size=KEYS_ROOM), keys)
+    apart = a_limiter_each(keys, kernels)
+    return [
+        Row(
+            "one hot key, try_acquire(1, key), against unkeyed",
+            Bar(1.3, "x"),
+            Loop("f(1, 'tenant')", f=hot),
+            unkeyed,
+        ),
+        Row(
+            "1M keys at random, against dict.get(k).method()",
+            Bar(0.4, "x"),
+            Loop("f(1, key)", keys=keys, f=many.try_acquire),
+            Loop("f(key).try_acquire()", keys=keys, f=apart.get),
         ),
     ]
 
