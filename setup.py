@@ -13,6 +13,7 @@ MODULES = [
     "waiting",
     "window",
     "buckets",
+    "adaptive",
     "journal",
     "keys",
     "fits",

@@ -15,6 +15,7 @@ ORDER = [
     {"atomic", "protobuf", "siphash", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
+    {"adaptive"},
     {"journal", "fits", "histogram", "waiting"},
     {"directory"},
     {"binding"},
@@ -26,7 +27,7 @@ ORDER = [
     {"wire", "policy"},
     {"guard"},
 ]
-PATTERNS = ORDER[8]
+PATTERNS = ORDER[9]
 MODULES = sorted({path.stem for path in CORE.glob("*.p[yx][xd]")} - {"__init__"})
 CIMPORT = re.compile(r"^\s*from\s+(\S+)\s+(?:cimport|import)\b|^\s*(?:cimport|import)\s+(.+)", re.M)
 ORDER_NAMES = re.compile(r"memory_order|__ATOMIC_|atomic_\w*_explicit|__sync_|stdatomic")
@@ -151,5 +152,5 @@ def test_server_takes_from_the_arena_module_its_type_alone() -> None:
 
 def test_stubs_stand_beside_every_module_that_python_sees() -> None:
     compiled = {path.stem for path in CORE.glob("*.pyx")}
-    inner = {"fits", "keys", "meter", "remote", "view", "waiting", "window", "buckets"}
+    inner = {"adaptive", "fits", "keys", "meter", "remote", "view", "waiting", "window", "buckets"}
     assert {path.stem for path in CORE.glob("*.pyi")} == compiled - inner
