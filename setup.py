@@ -27,6 +27,7 @@ MODULES = [
     "limiter",
     "breaker",
     "bulkhead",
+    "shedder",
     "admit",
     "remote",
     "policy",

@@ -1,4 +1,4 @@
-"""Admittance: breakers, rate limits and bulkheads in nanoseconds, on state a whole host shares."""
+"""Admittance: resilience policies judged in nanoseconds, on state that a whole host shares."""
 
 from engine.core.admit import CRITICAL, HIGH, LOW, NORMAL, SHEDDABLE
 from engine.core.policy import Permit, Refusal
@@ -20,7 +20,7 @@ from engine.errors import (
     UnknownPolicy,
 )
 from engine.policy import Policy
-from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter
+from engine.primitives import Bulkhead, CircuitBreaker, Counter, Limiter, Shedder
 from engine.runtime import Engine, Snapshot, default
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "Refused",
     "RetryBudgetExhausted",
     "Shed",
+    "Shedder",
     "Snapshot",
     "Unhealthy",
     "UnknownPolicy",

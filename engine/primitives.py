@@ -7,9 +7,10 @@ name may be left out. Raises ValueError for a wrong parameter and for a missing 
 
 from typing import Any
 
-from engine.core import breaker, bulkhead, counter, limiter
+from engine.core import breaker, bulkhead, counter, limiter, shedder
 from engine.rules import Breaker, RateLimit
 from engine.rules import Bulkhead as BulkheadRule
+from engine.rules import Shedder as ShedderRule
 from engine.runtime import Engine, default
 
 
@@ -67,6 +68,28 @@ class Bulkhead(bulkhead.Bulkhead):
     ) -> "Bulkhead":
         engine = engine or default()
         rule = BulkheadRule(limit, hold=hold, queue=queue, max_wait=max_wait)
+        return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
+
+
+class Shedder(shedder.Shedder):
+    """A load shedder: `try_acquire(priority)` takes one of `limit` places or says False.
+
+    `release(priority)` gives one back, or `record(ok, duration, priority)`, from which a limit that
+    adapts learns. `parameters` are those of `rules.Shedder`, such as `max_limit`.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        limit: int | str,
+        *,
+        engine: Engine | None = None,
+        name: str | None = None,
+        **parameters: Any,
+    ) -> "Shedder":
+        engine = engine or default()
+        rule = ShedderRule(limit, **parameters)
         return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 import msgspec
 
 from engine import config
-from engine.core import admit, binding, breaker, directory, journal, policy, repair, wire
+from engine.core import admit, binding, breaker, directory, journal, policy, repair, shedder, wire
 from engine.core.arena import DEFAULT_SIZE, Arena
 from engine.core.clock import ManualClock
 from engine.latency import LatencySnapshot
@@ -47,6 +47,14 @@ class BulkheadSnapshot(msgspec.Struct, frozen=True):
     queue: int = 0
 
 
+class ShedderSnapshot(msgspec.Struct, frozen=True):
+    """A load shedder: calls in flight on the whole host, how many may be now, and by class."""
+
+    in_use: int
+    limit: int
+    by_class: dict[str, int]
+
+
 class RateLimitSnapshot(msgspec.Struct, frozen=True):
     """A rate limit: tokens that could be taken now, and the burst.
 
@@ -82,6 +90,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     latency: LatencySnapshot
     breaker: BreakerSnapshot | None
     bulkhead: BulkheadSnapshot | None
+    shedder: ShedderSnapshot | None
     rate_limit: RateLimitSnapshot | None
 
 
@@ -252,6 +261,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     counts = admit.counters(arena, row)
     tokens, permits = admit.levels(arena, row)
     circuit = breaker.snapshot(arena, row)
+    load = shedder.snapshot(arena, row)
     return PolicySnapshot(
         name=name,
         version=policy.Policy(arena, name, row).version,
@@ -266,6 +276,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         latency=LatencySnapshot.of(*counts["took"]),
         breaker=None if circuit is None else _breaker_snapshot(circuit),
         bulkhead=None if permits is None else BulkheadSnapshot(*permits),
+        shedder=None if load is None else ShedderSnapshot(*load),
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
     )
 

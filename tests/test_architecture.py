@@ -21,7 +21,7 @@ ORDER = [
     {"binding"},
     {"repair", "meter"},
     {"view"},
-    {"counter", "limiter", "breaker", "bulkhead"},
+    {"counter", "limiter", "breaker", "bulkhead", "shedder"},
     {"admit"},
     {"remote"},
     {"wire", "policy"},

@@ -4,6 +4,7 @@ from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
 from engine.core.cells cimport grant
 from engine.core.keys cimport subject
+from engine.core.shedder cimport seating
 from engine.core.view cimport adm_view
 
 cdef enum:
@@ -29,6 +30,7 @@ ctypedef struct verdict:
     int64_t wait_ns         # refused: how long until it is worth asking again
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
+    seating seat            # of the shedder
 
 
 cdef inline request plain() noexcept nogil:

@@ -5,6 +5,7 @@ from engine.core.arena cimport Arena
 from engine.core.breaker cimport outcome, pass_
 from engine.core.cells cimport grant
 from engine.core.keys cimport subject
+from engine.core.shedder cimport seating
 from engine.core.view cimport adm_view
 from engine.core.waiting cimport Waiter
 
@@ -16,6 +17,7 @@ ctypedef struct stay:
     subject who             # whose tokens
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
+    seating seat            # of the shedder
 
 
 cdef class Policy:

@@ -6,7 +6,9 @@ from engine.core.cells cimport cells
 from engine.core.clock cimport timebase
 from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
-from engine.core.layout cimport adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row
+from engine.core.layout cimport (
+    adm_breaker, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row, adm_shedder,
+)
 from engine.core.waiting cimport bell
 
 
@@ -30,6 +32,10 @@ ctypedef struct adm_view:
     cells permits
     cells places            # of those who wait for the bulkhead
     cells probes
+    adm_shedder *shedder
+    cells seats             # of the shedder
+    cells born              # when those of revocable calls were granted
+    adm_word seats_hint     # where this process looks first for a free one
     adm_word hint           # where this process looks first for a free permit
     adm_params params
 

@@ -16,6 +16,7 @@ from engine.core.directory cimport read_params
 from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_RATE_LIMIT, adm_breaker, adm_limiter, adm_override, adm_params, adm_rate,
+    adm_shedder,
 )
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_histogram, meter_of
@@ -41,6 +42,11 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
         view.buckets = <adm_word *>(arena.base + params.breaker.buckets_at)
         view.secret = arena.header.secret
         view.probes = cells_of(arena.base, &params.breaker.probe_cells)
+    if params.shedder.slot:     # also while it is not in force: who was admitted by it reports to it
+        view.shedder = <adm_shedder *>(arena.base + params.shedder.slot)
+        view.seats = cells_of(arena.base, &params.shedder.cells)
+        view.born = cells_of(arena.base, &params.shedder.born)
+        adm_note(&view.seats_hint, (arena.owner - 1) * 8 % params.shedder.adaptive.initial)
 
 
 cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil:
@@ -60,7 +66,7 @@ cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nog
 
 cdef bint _has_outcomes(const adm_params *params) noexcept nogil:
     """Whether calls of this policy are reported, or were: such a rule leaves its slot."""
-    return params.bulkhead.cells.ends[0] != 0 or params.breaker.slot != 0
+    return params.bulkhead.cells.ends[0] != 0 or params.breaker.slot != 0 or params.shedder.slot != 0
 
 
 cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:
