@@ -1,4 +1,4 @@
-"""Admittance: breakers, rate limits and bulkheads in nanoseconds, on state a whole host shares."""
+"""Admittance: resilience policies judged in nanoseconds, on state that a whole host shares."""
 
 from engine.core.admit import CRITICAL, HIGH, LOW, NORMAL, SHEDDABLE
 from engine.core.chaos import Injection
@@ -29,6 +29,7 @@ from engine.primitives import (
     HealthCheck,
     Limiter,
     RetryBudget,
+    Shedder,
 )
 from engine.runtime import Engine, Snapshot, default
 
@@ -63,6 +64,7 @@ __all__ = [
     "RetryBudget",
     "RetryBudgetExhausted",
     "Shed",
+    "Shedder",
     "Snapshot",
     "Unhealthy",
     "UnknownPolicy",

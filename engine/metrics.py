@@ -7,6 +7,7 @@ The totals are those of the whole host, whichever process is scraped. The labels
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ class EngineCollector(Collector):
         yield from _decisions(snapshot.policies)
         yield from _durations(snapshot.policies)
         yield from _rules(snapshot.policies)
+        yield _load_shed(snapshot.policies)
         yield from _arena(snapshot.arena)
         yield _checks(self._engine.checks())
 
@@ -105,7 +107,7 @@ def _durations(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
     for policy in policies:
         latency = policy.latency
         untimed += not latency.complete
-        if latency.count or policy.breaker or policy.bulkhead:
+        if latency.count or policy.breaker or policy.bulkhead or policy.shedder:
             at_most = dict(latency.buckets())
             buckets = [(label, at_most[bound]) for bound, label in DURATION_BOUNDS.items()]
             durations.add_metric(split_name(policy.name), buckets, latency.sum)
@@ -115,6 +117,23 @@ def _durations(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
         "Policies with calls that no histogram has, because the arena had no room for one.",
         value=untimed,
     )
+
+
+def _load_shed(policies: Iterable[PolicySnapshot]) -> Metric:
+    shed = CounterMetricFamily(
+        "load_shed",
+        "Calls refused for want of capacity or of time.",
+        labels=("service", "reason"),
+    )
+    totals: Counter[tuple[str, str]] = Counter()
+    for policy in policies:
+        service, _ = split_name(policy.name)
+        for reason in ("shed", "deadline"):
+            if policy.shedder or reason in policy.refused:
+                totals[service, reason] += policy.refused.get(reason, 0)
+    for labels, count in sorted(totals.items()):
+        shed.add_metric(labels, count)
+    return shed
 
 
 def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
@@ -149,8 +168,22 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
     experiments = GaugeMetricFamily(
         "admittance_chaos_running", "1 while an experiment runs.", labels=POLICY
     )
+    in_flight = GaugeMetricFamily(
+        "admittance_calls_in_flight",
+        "Calls that hold a place of the load shedder now.",
+        labels=(*POLICY, "class"),
+    )
+    calls_limit = GaugeMetricFamily(
+        "admittance_calls_limit",
+        "Calls that the load shedder admits at once, now.",
+        labels=POLICY,
+    )
     for policy in policies:
         labels = split_name(policy.name)
+        if policy.shedder:
+            for rank, count in policy.shedder.by_class.items():
+                in_flight.add_metric((*labels, rank), count)
+            calls_limit.add_metric(labels, policy.shedder.limit)
         if policy.chaos:
             injections.add_metric(labels, policy.chaos.injected)
             experiments.add_metric(labels, policy.chaos.state == "running")
@@ -167,9 +200,8 @@ def _rules(policies: Iterable[PolicySnapshot]) -> Iterator[Metric]:
             retries.add_metric(labels, policy.retry_budget.remaining)
         if policy.throttle:
             throttles.add_metric(labels, policy.throttle.probability)
-    return iter(
-        (circuits, in_use, limits, tokens, retries, throttles, degraded, injections, experiments)
-    )
+    calls = (circuits, in_flight, calls_limit, in_use, limits, tokens)
+    return iter((*calls, retries, throttles, degraded, injections, experiments))
 
 
 def _checks(checks: Mapping[str, CheckSnapshot]) -> Metric:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from engine.core import breaker, chaos, feature, policy
+from engine.core import breaker, chaos, feature, policy, shedder
 from engine.core.admit import REASONS
 from engine.core.arena import Arena
 from engine.core.guard import Guard, GuardedCoroutine
@@ -103,6 +103,14 @@ class Policy(policy.Policy):
     def stop_chaos(self) -> bool:
         """End the policy's experiment. False where it had ended. Raises ArenaError."""
         return chaos.stop(self.arena, self.row)
+
+    def note_lag(self, lag: float) -> None:
+        """Say by how many seconds this process lags behind, such as its event loop.
+
+        More than the shedder's `max_lag` shrinks its limit for a second, in proportion and to half
+        at most. Raises ArenaError where the policy has no shedder.
+        """
+        shedder.note_lag(self.arena, self.row, lag)
 
     def __repr__(self) -> str:
         return f"<Policy {self.name}>"

@@ -7,13 +7,14 @@ name may be left out. Raises ValueError for a wrong parameter and for a missing 
 
 from typing import Any
 
-from engine.core import breaker, budget, bulkhead, counter, feature, health, limiter
+from engine.core import breaker, budget, bulkhead, counter, feature, health, limiter, shedder
 from engine.rules import Breaker, RateLimit, force_ns
 from engine.rules import Bulkhead as BulkheadRule
 from engine.rules import Check as CheckRule
 from engine.rules import Feature as FeatureRule
 from engine.rules import Health as HealthRule
 from engine.rules import RetryBudget as RetryBudgetRule
+from engine.rules import Shedder as ShedderRule
 from engine.runtime import Engine, default
 
 
@@ -140,6 +141,28 @@ class HealthCheck(health.Check):
         engine = engine or default()
         row = engine.bind_check(HealthRule(name), CheckRule(**parameters))
         return super().__new__(cls, engine.arena, row)
+
+
+class Shedder(shedder.Shedder):
+    """A load shedder: `try_acquire(priority)` takes one of `limit` places or says False.
+
+    `release(priority)` gives one back, or `record(ok, duration, priority)`, from which a limit that
+    adapts learns. `parameters` are those of `rules.Shedder`, such as `max_limit`.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        limit: int | str,
+        *,
+        engine: Engine | None = None,
+        name: str | None = None,
+        **parameters: Any,
+    ) -> "Shedder":
+        engine = engine or default()
+        rule = ShedderRule(limit, **parameters)
+        return super().__new__(cls, engine.arena, engine.bind_rule(rule, name))
 
 
 class Counter(counter.Counter):

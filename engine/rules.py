@@ -44,6 +44,12 @@ _LIVES_OF_A_CACHE = 3  # one refresh may be missed, and the next be late
 _IMPACTS = ("latency", "error", "abort", "hang")
 _DELAYS = ("latency", "hang")
 _MODES = ("enforce", "shadow", "off")
+# By estimator, the usual initial, least and greatest limit; as published by concurrency-limits.
+_USUAL_LIMITS = {"aimd": (20, 20, 200), "vegas": (20, 1, 1_000), "gradient2": (20, 20, 200)}
+_ESTIMATORS = tuple(_USUAL_LIMITS)
+_USUAL_TIMEOUT_S = 5.0
+# Of the limit, by class from critical to sheddable; whoever would exceed his is shed.
+_SHARES = (1.0, 0.95, 0.85, 0.7, 0.5)
 
 
 def seconds(text: str) -> float:
@@ -118,6 +124,7 @@ Algorithm = Annotated[str, Meta(description=_either(_ALGORITHMS)), _one_of(_ALGO
 Overflow = Annotated[str, Meta(description=_either(_OVERFLOWS)), _one_of(_OVERFLOWS)]
 Impact = Annotated[str, Meta(description=_either(_IMPACTS)), _one_of(_IMPACTS)]
 Mode = Annotated[str, Meta(description=_either(_MODES)), _one_of(_MODES)]
+Estimator = Annotated[str, Meta(description=_either(_ESTIMATORS)), _one_of(_ESTIMATORS)]
 Overrides = dict[str, str]
 MaxWait = Annotated[float, Meta(ge=0.001, le=3_600)]
 CheckName = Annotated[
@@ -512,6 +519,71 @@ class RetryBudget(Rule, frozen=True, kw_only=True):
         return interval_ns, self.burst, int(interval_ns * self.ratio), opening
 
 
+class _Adaptive(Rule, frozen=True):
+    limit: Annotated[int, Meta(ge=1, le=65_536)] | Estimator
+
+
+class Shedder(_Adaptive, frozen=True, kw_only=True):
+    """Admits `limit` calls at once, and sheds the less important ones before the limit is reached.
+
+    Critical work may fill the limit, high 95% of it, normal 85%, low 70% and sheddable 50%. Instead
+    of a number, `limit` names what learns one from how long calls take: "aimd", "vegas" or
+    "gradient2". It begins at `initial` (default 20) and stays from `min_limit` (20; vegas: 1) to
+    `max_limit` (200; vegas: 1,000). For aimd a call of over `timeout` seconds (5) has failed.
+
+    A lag above `max_lag` seconds that a process notes shrinks the limit in proportion, to half at
+    most, for a second.
+    """
+
+    kind: ClassVar[str] = "shedder"
+    related: ClassVar[tuple[str, ...]] = ("initial", "limit", "max_limit", "min_limit", "timeout")
+
+    initial: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    min_limit: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    max_limit: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    timeout: Annotated[float, Meta(ge=0.001, le=3_600)] | Duration | None = None
+    max_lag: Annotated[float, Meta(ge=0.001, le=60)] | Duration = 0.1
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any]) -> str | None:
+        """Say so where a fixed limit is told how to adapt, or the three limits are out of order."""
+        limit, initial = values["limit"], values["initial"]
+        least, most = values["min_limit"], values["max_limit"]
+        if isinstance(limit, int):
+            for name in ("initial", "min_limit", "max_limit"):
+                if values[name] is not None:
+                    return f"{name} ({values[name]}) is of a limit that adapts, not of {limit}"
+        if values["timeout"] is not None and limit != "aimd":
+            return "timeout is of limit aimd alone"
+        if least is not None and most is not None and least > most:
+            return f"min_limit ({least}) must be at most max_limit ({most})"
+        if initial is not None and not (least or 1) <= initial <= (most or initial):
+            return f"initial ({initial}) must be from min_limit to max_limit"
+        return None
+
+    def core(self) -> tuple[int, ...]:
+        """Return the integers of `engine.core.directory`'s shedder, in the order below.
+
+        estimator (0: none, then as in _ESTIMATORS), initial, least and greatest limit, timeout_ns,
+        five shares in thousandths from critical to sheddable, max_lag_ns.
+        """
+        name = self.limit
+        return (
+            *((0, name, name, name) if isinstance(name, int) else self._limits(name)),
+            _ns(self.timeout or _USUAL_TIMEOUT_S),
+            *map(_milli, _SHARES),
+            _ns(self.max_lag),
+        )
+
+    def _limits(self, estimator: str) -> tuple[int, int, int, int]:
+        """Return estimator, initial, least and most; what is usual gives way to what was said."""
+        initial, least, most = _USUAL_LIMITS[estimator]
+        most = self.max_limit or max(most, self.min_limit or 0, self.initial or 0)
+        least = self.min_limit or min(least, most, self.initial or most)
+        initial = self.initial or min(max(initial, least), most)
+        return 1 + _ESTIMATORS.index(estimator), initial, least, most
+
+
 class _Rated(Rule, frozen=True):
     rate: Rate
 
@@ -599,7 +671,10 @@ class RateLimit(_Rated, frozen=True, kw_only=True):
 # In the order of judgement.
 KINDS: dict[str, type[Rule]] = {
     rule.kind: rule
-    for rule in (Feature, Health, Breaker, Throttle, Bulkhead, RetryBudget, RateLimit, Chaos)
+    for rule in (
+        *(Feature, Health, Breaker, Throttle, Shedder),
+        *(Bulkhead, RetryBudget, RateLimit, Chaos),
+    )
 }
 
 

@@ -21,6 +21,7 @@ from engine.core import (
     journal,
     policy,
     repair,
+    shedder,
     throttle,
     wire,
 )
@@ -62,6 +63,14 @@ class BulkheadSnapshot(msgspec.Struct, frozen=True):
     limit: int
     waiting: int = 0
     queue: int = 0
+
+
+class ShedderSnapshot(msgspec.Struct, frozen=True):
+    """A load shedder: calls in flight on the whole host, how many may be now, and by class."""
+
+    in_use: int
+    limit: int
+    by_class: dict[str, int]
 
 
 class RateLimitSnapshot(msgspec.Struct, frozen=True):
@@ -157,6 +166,7 @@ class PolicySnapshot(msgspec.Struct, frozen=True):
     latency: LatencySnapshot
     breaker: BreakerSnapshot | None
     bulkhead: BulkheadSnapshot | None
+    shedder: ShedderSnapshot | None
     rate_limit: RateLimitSnapshot | None
     retry_budget: RetryBudgetSnapshot | None
     throttle: ThrottleSnapshot | None
@@ -363,6 +373,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
     tokens, permits = admit.levels(arena, row)
     circuit = breaker.snapshot(arena, row)
     retries = budget.snapshot(arena, row)
+    load = shedder.snapshot(arena, row)
     shares = throttle.snapshot(arena, row)
     flag = feature.snapshot(arena, row)
     trial = chaos.snapshot(arena, row)
@@ -380,6 +391,7 @@ def _policy_snapshot(arena: Arena, name: str, row: int) -> PolicySnapshot:
         latency=LatencySnapshot.of(*counts["took"]),
         breaker=None if circuit is None else _breaker_snapshot(circuit),
         bulkhead=None if permits is None else BulkheadSnapshot(*permits),
+        shedder=None if load is None else ShedderSnapshot(*load),
         rate_limit=None if tokens is None else RateLimitSnapshot(*tokens),
         retry_budget=None if retries is None else RetryBudgetSnapshot(*retries),
         throttle=None if shares is None else ThrottleSnapshot(*shares),

@@ -5,6 +5,7 @@ Times are integers of nanoseconds and never wrap here. Each model takes the inte
 """
 
 import bisect
+import math
 from dataclasses import dataclass, field
 
 MS = 1_000_000
@@ -491,6 +492,177 @@ class BreakerModel:
         self.places = [None] * self.probes
 
 
+@dataclass
+class Estimate:
+    """A limit that is learned; `record` is told each call that ended, as the published code is."""
+
+    limit: float
+    least: int
+    most: int
+    timeout: int = 0
+
+    def set(self, limit: float) -> None:
+        self.limit = max(self.least, min(self.most, limit))
+
+    def record(self, now: int, duration: int, in_flight: int, *, dropped: bool) -> None:
+        """A fixed limit learns nothing."""
+
+
+class Aimd(Estimate):
+    def record(self, now: int, duration: int, in_flight: int, *, dropped: bool) -> None:  # noqa: ARG002
+        if dropped or duration > self.timeout:
+            self.set(int(int(self.limit) * 0.9))
+        elif 2 * in_flight >= int(self.limit):
+            self.set(int(self.limit) + 1)
+
+
+@dataclass
+class Vegas(Estimate):
+    shortest: int | None = None
+    calls: int = 0
+    renewals: int = 0
+
+    def record(self, now: int, duration: int, in_flight: int, *, dropped: bool) -> None:  # noqa: ARG002
+        self.calls += 1
+        share = 0.5 + math.modf(self.renewals * 0.6180339887498949)[0] / 2
+        if share * 30 * self.limit <= self.calls:
+            self.calls, self.renewals = 0, self.renewals + 1
+            self.shortest = duration
+        elif self.shortest is None or duration < self.shortest:
+            self.shortest = duration
+        else:
+            self.judge(math.ceil(self.limit * (1 - self.shortest / duration)), in_flight, dropped)
+
+    def judge(self, queue: int, in_flight: int, dropped: bool) -> None:
+        log = max(1, int(math.log10(int(self.limit))))
+        if dropped:
+            self.set(self.limit - log)
+        elif 2 * in_flight >= self.limit:
+            if queue <= log:
+                self.set(self.limit + 6 * log)
+            elif queue < 3 * log:
+                self.set(self.limit + log)
+            elif queue > 6 * log:
+                self.set(self.limit - log)
+
+
+@dataclass
+class Gradient2(Estimate):
+    window_end: int = 0
+    window: list[tuple[int, int]] = field(default_factory=list)
+    averages: int = 0
+    long: float = 0.0
+
+    def record(self, now: int, duration: int, in_flight: int, *, dropped: bool) -> None:  # noqa: ARG002
+        self.window.append((duration, in_flight))
+        if now <= self.window_end:
+            return
+        window, self.window, self.window_end = self.window, [], now + 1_000_000_000
+        if len(window) >= 10:
+            most_in_flight = max(in_flight for _, in_flight in window)
+            self.judge(sum(duration for duration, _ in window) / len(window), most_in_flight)
+
+    def judge(self, short: float, in_flight: int) -> None:
+        factor = 1 / (self.averages + 1) if self.averages < 10 else 2 / 601
+        self.averages += 1
+        long = self.long = self.long * (1 - factor) + short * factor
+        if long / short > 2:
+            self.long *= 0.95
+        if in_flight >= self.limit / 2:
+            gradient = max(0.5, min(1.0, 1.5 * long / short))
+            self.set(self.limit * 0.8 + (self.limit * gradient + 4) * 0.2)
+
+
+@dataclass(eq=False)
+class Seat:
+    """A call in flight under a shedder; which cell it has is not the model's to say."""
+
+    rank: int
+    revocable: bool
+    born: int
+    in_flight: int = 0
+    revoked: bool = False
+    cell: int = 0
+
+
+@dataclass
+class Victim:
+    """The seat that would have to be taken away."""
+
+    seat: Seat
+
+
+@dataclass
+class ShedderModel:
+    """A list of the calls in flight, and what one takes."""
+
+    estimate: Estimate
+    shares: tuple[int, ...]
+    lag: int
+    seats: list[Seat] = field(default_factory=list)
+    service: float | None = None
+    served: int = 0
+    pressure: tuple[int, int] = (1_000, 0)
+
+    def limit(self, now: int) -> int:
+        milli, until_ms = self.pressure
+        limit = int(self.estimate.limit)
+        return max(1, limit * milli // 1_000) if now // MS < until_ms else limit
+
+    def note_lag(self, lag: int, now: int) -> None:
+        if lag > self.lag:
+            self.pressure = max(500, int(1_000 * self.lag / lag)), now // MS + 1_000
+
+    def service_now(self, now: int) -> int:
+        """What a call takes; 0: nobody knows."""
+        known = self.service is not None and now - self.served < 1_000_000_000
+        return int(self.service) if known else 0
+
+    def enter(
+        self, now: int, rank: int, *, revocable: bool, deadline: int
+    ) -> Seat | Victim | tuple[str, int]:
+        """A seat, whose seat may be had by revoking, or the reason and the wait of a refusal."""
+        share = max(1, self.limit(now) * self.shares[rank] // 1_000)
+        count = len(self.seats)
+        if deadline and deadline < self.service_now(now):
+            return "deadline", 0
+        if count < share:
+            self.seats.append(Seat(rank, revocable, now, count + 1))
+            return self.seats[-1]
+        victims = [seat for seat in self.seats if seat.revocable and seat.rank > rank]
+        if victims:
+            return Victim(max(victims, key=lambda seat: (seat.rank, seat.born, -seat.cell)))
+        return "shed", int(self.service_now(now) * (count - share + 1) / count)
+
+    def revoke(self, victim: Seat, now: int, rank: int, *, revocable: bool) -> Seat:
+        """Give the seat of the victim to a newcomer."""
+        victim.revoked = True
+        self.seats.remove(victim)
+        self.seats.append(Seat(rank, revocable, now, len(self.seats) + 1))
+        return self.seats[-1]
+
+    def leave(self, seat: Seat, outcome: str, duration: int, now: int) -> None:
+        """Free a seat, if nobody took it away, and learn."""
+        if seat.revoked:
+            return
+        self.seats.remove(seat)
+        if outcome == "ignore":
+            return
+        if outcome == "success" and duration > 0:
+            before = self.service if self.service_now(now) else duration
+            self.service, self.served = before + (duration - before) / 16, now
+        if duration > 0:
+            self.estimate.record(now, duration, seat.in_flight, dropped=outcome == "failure")
+
+
+def shedder_model(
+    estimator: int, initial: int, least: int, most: int, timeout: int, *rest: int
+) -> ShedderModel:
+    """The model of a rule's integer parameters."""
+    kind = (Estimate, Aimd, Vegas, Gradient2)[estimator]
+    return ShedderModel(kind(initial, least, most, timeout), rest[:5], rest[5])
+
+
 @dataclass(eq=False)
 class Admission:
     """What an admitted caller of a policy holds."""
@@ -498,6 +670,17 @@ class Admission:
     admitted_at: int
     gate: Pass | None
     lease: Lease | None
+    seat: Seat | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller says of its work; the rank is 0 for critical to 4, a deadline of 0 is none."""
+
+    rank: int = 2
+    revocable: bool = False
+    deadline: int = 0
+    attempt: int = 1
 
 
 @dataclass
@@ -505,47 +688,64 @@ class PolicyModel:
     """All rules, asked in the order below; a refusal leaves them as they were."""
 
     breaker: BreakerModel | None = None
+    shedder: ShedderModel | None = None
     bulkhead: BulkheadModel | None = None
     budget: BudgetModel | None = None
     rate: RateModel | SlidingModel | FixedModel | None = None
 
-    def acquire(self, now: int, cost: int, attempt: int = 1) -> Admission | tuple[str, int]:
+    def acquire(self, now: int, cost: int, wish: Wish) -> Admission | tuple[str, int]:
         """An admission, or the reason and the wait of a refusal."""
         if cost < 1 or (self.rate and cost > self.rate.burst):
             return "invalid", 0
-        gate = lease = None
+        gate = lease = seat = None
         if self.breaker:
             gate, wait = self.breaker.enter(now)
             if gate is None:
                 return "circuit_open", wait
+        if self.shedder:
+            seat = self.shedder.enter(
+                now, wish.rank, revocable=wish.revocable, deadline=wish.deadline
+            )
+            if isinstance(seat, tuple):
+                self._hand_back(gate, None, None, now)
+                return seat
         if self.bulkhead:
             lease = self.bulkhead.take(now)
             if lease is None:
-                self._hand_back(gate, None, now)
+                self._hand_back(gate, None, seat, now)
                 return "bulkhead_full", 0
-        if self.budget and attempt > 1 and (wait := self.budget.take(now)):
-            self._hand_back(gate, lease, now)
+        if self.budget and wish.attempt > 1 and (wait := self.budget.take(now)):
+            self._hand_back(gate, lease, seat, now)
             return "retry_budget", wait
         if self.rate and (wait := self.rate.take(now, cost)):
-            self._hand_back(gate, lease, now)
-            if self.budget and attempt > 1:
+            self._hand_back(gate, lease, seat, now)
+            if self.budget and wish.attempt > 1:
                 self.budget.moves.pop()
             return "rate_limited", wait
-        if self.budget and attempt == 1:
+        if self.shedder and isinstance(seat, Victim):
+            seat = self.shedder.revoke(seat.seat, now, wish.rank, revocable=wish.revocable)
+        if self.budget and wish.attempt == 1:
             self.budget.give(now)
-        return Admission(now, gate, lease)
+        return Admission(now, gate, lease, seat)
 
-    def _hand_back(self, gate: Pass | None, lease: Lease | None, now: int) -> None:
+    def _hand_back(
+        self, gate: Pass | None, lease: Lease | None, seat: Seat | Victim | None, now: int
+    ) -> None:
         if gate and self.breaker:
             self.breaker.report(gate, "ignore", 0, now)
         if lease and self.bulkhead:
             self.bulkhead.held.remove(lease)
+        if isinstance(seat, Seat) and self.shedder:
+            self.shedder.seats.remove(seat)
 
     def report(self, admission: Admission, outcome: str, now: int) -> bool:
         """Settle an admission; False where the report is void."""
         valid = True
         if admission.lease and self.bulkhead:
             valid = self.bulkhead.settle(admission.lease, now)
+        if admission.seat and self.shedder:
+            learnt = outcome if valid else "ignore"
+            self.shedder.leave(admission.seat, learnt, now - admission.admitted_at, now)
         if admission.gate and self.breaker:
             duration = now - admission.admitted_at
             valid &= self.breaker.report(admission.gate, outcome, duration, now)

@@ -15,6 +15,7 @@ ORDER = [
     {"atomic", "protobuf", "siphash", "share", "trial", "whole"},
     {"layout"},
     {"permit", "cells", "token", "clock", "arena", "window", "buckets", "bucket", "keys"},
+    {"adaptive"},
     {"journal", "fits", "histogram", "remark", "waiting"},
     {"directory"},
     {"binding"},
@@ -25,6 +26,7 @@ ORDER = [
         "limiter",
         "breaker",
         "bulkhead",
+        "shedder",
         "budget",
         "throttle",
         "feature",
@@ -36,7 +38,7 @@ ORDER = [
     {"wire", "policy"},
     {"guard"},
 ]
-PATTERNS = ORDER[8]
+PATTERNS = ORDER[9]
 MODULES = sorted({path.stem for path in CORE.glob("*.p[yx][xd]")} - {"__init__"})
 CIMPORT = re.compile(r"^\s*from\s+(\S+)\s+(?:cimport|import)\b|^\s*(?:cimport|import)\s+(.+)", re.M)
 ORDER_NAMES = re.compile(r"memory_order|__ATOMIC_|atomic_\w*_explicit|__sync_|stdatomic")
@@ -161,5 +163,5 @@ def test_server_takes_from_the_arena_module_its_type_alone() -> None:
 
 def test_stubs_stand_beside_every_module_that_python_sees() -> None:
     compiled = {path.stem for path in CORE.glob("*.pyx")}
-    inner = {"fits", "keys", "meter", "remote", "view", "waiting", "window", "buckets"}
+    inner = {"adaptive", "fits", "keys", "meter", "remote", "view", "waiting", "window", "buckets"}
     assert {path.stem for path in CORE.glob("*.pyi")} == compiled - inner

@@ -5,6 +5,7 @@ from engine.core.breaker cimport outcome, pass_
 from engine.core.cells cimport grant
 from engine.core.chaos cimport injection
 from engine.core.keys cimport subject
+from engine.core.shedder cimport seating
 from engine.core.view cimport adm_view
 
 cdef enum:
@@ -33,6 +34,7 @@ ctypedef struct verdict:
     injection inject        # by a chaos experiment
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
+    seating seat            # of the shedder
 
 
 cdef inline request plain() noexcept nogil:

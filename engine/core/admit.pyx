@@ -1,7 +1,8 @@
 """The fused path: one call judges every rule of a policy, one call reports how the work ended.
 
-Order: feature, health, breaker, throttle, bulkhead, retry budget, rate limit, chaos - what is only looked at first, tokens and harm last. Whatever was taken is handed back when a
-later rule refuses, so a refusal consumes nothing. One clock read an admission, one a report.
+Order: feature, health, breaker, throttle, shedder, bulkhead, retry budget, rate limit, chaos - what is only looked at first, tokens
+and harm last. Whatever was taken is handed back when a later rule refuses, so a refusal consumes nothing; a place of another call
+is revoked last of all. One clock read an admission, one a report.
 
 A rule in the shadow judges and counts as if it were in force, and takes its permits and tokens where it has them; where it would
 refuse, the verdict says so and the next rule is asked.
@@ -22,15 +23,16 @@ from engine.core.histogram cimport histogram_record
 from engine.core.layout cimport (
     ADM_ADMITTED, ADM_BULKHEAD_FULL, ADM_CHAOS, ADM_CIRCUIT_OPEN, ADM_COUNTERS, ADM_DEGRADED, ADM_DURATION_NS, ADM_FAILURE,
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT,
-    ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK,
+    ADM_HAS_RETRY_BUDGET, ADM_HAS_SHEDDER, ADM_HAS_THROTTLE, ADM_HISTOGRAM_BUCKETS, ADM_IGNORED, ADM_INVALID, ADM_NO_RULE, ADM_OK,
     ADM_RATE_LIMITED, ADM_REASONS, ADM_REFUSED, ADM_RETRY_BUDGET, ADM_RULE_BREAKER, ADM_RULE_BULKHEAD, ADM_RULE_CHAOS,
-    ADM_RULE_FEATURE, ADM_RULE_HEALTH, ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS,
+    ADM_RULE_FEATURE, ADM_RULE_HEALTH, ADM_RULE_RATE_LIMIT, ADM_RULE_RETRY_BUDGET, ADM_RULE_SHEDDER, ADM_RULE_THROTTLE, ADM_SHED, ADM_SUCCESS,
     ADM_TALLY, ADM_UNHEALTHY, ADM_VOID, ADM_WOULD_REFUSE,
 )
 from engine.core.keys cimport keys_in_use, subject
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport durations, meter_sum
 from engine.core.repair cimport sweep
+from engine.core.shedder cimport shedder_enter, shedder_give_back, shedder_revoke, wish
 from engine.core.throttle cimport throttle_record, throttle_refuses
 from engine.core.view cimport adm_view, rate_of, view_of
 from engine.core.waiting cimport ring
@@ -72,6 +74,33 @@ cdef inline bint _throttle_admits(adm_view *view, int64_t now_ns, bint keep, ver
     if given.gate.probe or not throttle_refuses(view, now_ns, keep):
         return True
     return _excused(view, given, ADM_SHED, ADM_RULE_THROTTLE, 0)
+
+
+cdef inline wish _wish(uint32_t owner, const request *asked) noexcept nogil:
+    cdef wish wanted
+    wanted.owner = owner
+    wanted.rank = asked.priority - PRIORITY_CRITICAL
+    wanted.revocable = asked.revocable
+    wanted.life_ns = asked.life_ns
+    wanted.deadline_ns = asked.deadline_ns
+    return wanted
+
+
+cdef bint _shedder_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
+                          verdict *given) noexcept nogil:
+    cdef wish wanted = _wish(owner, asked)
+    cdef uint32_t reason = shedder_enter(view, &wanted, now_ns, keep, &given.seat)
+    if view.params.shadow & ADM_HAS_SHEDDER:
+        given.seat.by_revoking = False     # nobody loses a place to a rule that only looks on
+    return reason == ADM_OK or _excused(view, given, reason, ADM_RULE_SHEDDER, given.seat.wait_ns)
+
+
+cdef bint _revokes(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, verdict *given) noexcept nogil:
+    """Take the place of a less important call, now that every other rule has admitted."""
+    cdef wish wanted = _wish(owner, asked)
+    if not shedder_revoke(view, &wanted, now_ns, &given.seat):
+        refuse(given, ADM_SHED, ADM_RULE_SHEDDER, 0)
+    return given.reason == ADM_OK
 
 
 cdef bint _bulkhead_admits(adm_view *view, uint32_t owner, int64_t now_ns, const request *asked, bint keep,
@@ -147,6 +176,8 @@ cdef bint _all_admit(adm_view *view, uint32_t owner, int64_t now_ns, const reque
         return False
     if rules & ADM_HAS_THROTTLE and not _throttle_admits(view, now_ns, keep, given):
         return False
+    if rules & ADM_HAS_SHEDDER and not _shedder_admits(view, owner, now_ns, asked, keep, given):
+        return False
     if rules & ADM_HAS_BULKHEAD and not _bulkhead_admits(view, owner, now_ns, asked, keep, given):
         return False
     if rules & ADM_HAS_RETRY_BUDGET and not _retry_budget_admits(view, now_ns, asked, keep, given):
@@ -164,6 +195,8 @@ cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *a
     given.permit.word = 0
     given.gate.probe = 0
     given.gate.admitted = False
+    given.seat.word = 0
+    given.seat.by_revoking = False
     if asked.cost == 0:
         refuse(given, ADM_INVALID, ADM_NO_RULE, 0)
     elif not _all_admit(view, owner, now_ns, asked, keep, given):
@@ -171,6 +204,8 @@ cdef void judge(adm_view *view, uint32_t owner, int64_t now_ns, const request *a
     elif view.params.rules & ADM_HAS_CHAOS and not _chaos_admits(view, now_ns, asked, keep, given):
         if keep:
             hand_back(view, given, asked, now_ns)
+    elif given.seat.by_revoking and keep and not _revokes(view, owner, now_ns, asked, given):
+        hand_back(view, given, asked, now_ns)
     elif view.params.rules & ADM_HAS_RETRY_BUDGET and keep and asked.attempt <= 1:
         given.budget_ns = -budget_give(view.balance, view.params.retry_budget.deposit_ns, now_ns)
 
@@ -179,6 +214,8 @@ cdef void _leave(adm_view *view, const verdict *given, int64_t now_ns) noexcept 
     """Give back what a verdict took, tokens apart, as if the call had never been."""
     if given.permit.word:
         bulkhead_settle(given.permit.cell, given.permit.word)
+    if given.seat.word:
+        shedder_give_back(view, &given.seat)
     if given.gate.probe:
         breaker_leave(view, given.gate.generation, given.gate.cell, given.gate.probe, IGNORED, 0, now_ns)
     if given.budget_ns > 0:
@@ -197,7 +234,8 @@ cdef void hand_back(adm_view *view, const verdict *given, const request *asked, 
 
 cdef inline bint _may_be_orphaned(const verdict *given) noexcept nogil:
     """Whether a refusal was for want of a permit, which a dead owner may be keeping."""
-    return given.reason == ADM_BULKHEAD_FULL or (given.reason == ADM_CIRCUIT_OPEN and given.gate.probes_are_out)
+    return (given.reason == ADM_BULKHEAD_FULL or (given.reason == ADM_SHED and given.rule == ADM_RULE_SHEDDER)
+            or (given.reason == ADM_CIRCUIT_OPEN and given.gate.probes_are_out))
 
 
 cdef bint judge_and_sweep(Arena arena, adm_view *view, uint32_t owner, int64_t now_ns, const request *asked,

@@ -20,10 +20,11 @@ from engine.core.keys cimport subject_of
 from engine.core.layout cimport (
     ADM_BUCKETS, ADM_CELLS_MAX, ADM_CHAOS_STARTED, ADM_CHAOS_STOPPED, ADM_CLASSES, ADM_CONFIGURED, ADM_HAS_BREAKER,
     ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET,
-    ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX, ADM_OVERRIDES_MAX, ADM_RETIRED,
-    ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_bulkhead_params, adm_cells,
-    adm_chaos, adm_chaos_params, adm_check, adm_feature, adm_feature_params, adm_key, adm_key_table, adm_limiter,
-    adm_limiter_params, adm_override, adm_params, adm_row, adm_throttle, adm_throttle_params,
+    ADM_HAS_SHEDDER, ADM_HAS_THROTTLE, ADM_IN_SERVICE, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_NAME_MAX,
+    ADM_OVERRIDES_MAX, ADM_RETIRED, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget, adm_budget_params,
+    adm_bulkhead_params, adm_cells, adm_chaos, adm_chaos_params, adm_check, adm_feature, adm_feature_params, adm_key,
+    adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_row, adm_shedder, adm_shedder_params,
+    adm_throttle, adm_throttle_params,
 )
 from engine.core.share cimport share_key_of
 from engine.core.siphash cimport siphash128
@@ -165,6 +166,19 @@ cdef _set_feature(Arena arena, adm_params *params, bytes name, tuple values):
         feature.slot = arena.allot(sizeof(adm_feature))
 
 
+cdef _set_shedder(Arena arena, adm_params *params, tuple values):
+    cdef adm_shedder_params *shedder = &params.shedder
+    params.rules |= ADM_HAS_SHEDDER
+    (shedder.adaptive.estimator, shedder.adaptive.initial, shedder.adaptive.least, shedder.adaptive.most,
+     shedder.adaptive.timeout_ns, shedder.share_milli[0], shedder.share_milli[1], shedder.share_milli[2],
+     shedder.share_milli[3], shedder.share_milli[4], shedder.lag_ns) = values
+    shedder.high = max(shedder.high, shedder.adaptive.most)
+    if shedder.slot == 0:
+        shedder.slot = arena.allot(sizeof(adm_shedder))
+    _grow(arena, &shedder.cells, shedder.adaptive.most)
+    _grow(arena, &shedder.born, shedder.adaptive.most)
+
+
 cdef _grow(Arena arena, adm_cells *described, uint32_t wanted):
     """Add a segment where there are too few cells: four times as many as there were, so that eight segments suffice."""
     cdef uint32_t total = cells_total(described.ends)
@@ -224,6 +238,8 @@ cdef _change(Arena arena, bytes name, rules, shadow, adm_params *params):
         _set_health(arena, params, rules["health"])
     if "chaos" in rules:
         _set_chaos(arena, params, name, rules["chaos"])
+    if "shedder" in rules:
+        _set_shedder(arena, params, rules["shedder"])
     for kind in shadow:
         params.shadow |= 1 << (RULES.index(kind) - 1)
 

@@ -83,3 +83,12 @@ cdef inline bint take_cell(const cells *array, uint32_t limit, uint32_t first, u
 cdef inline bint settle_cell(adm_word *cell, uint64_t word) noexcept nogil:
     """Free a cell. False where its permit is not held any more: settled before, expired and taken over, or repaired."""
     return adm_cas(cell, word, permit_with_status(word, ADM_FREE))
+
+
+cdef inline void move_count(adm_word *count, int64_t by) noexcept nogil:
+    """Add to a count of cells, or take from it as far as it goes."""
+    cdef uint64_t seen
+    while True:
+        seen = adm_load(count)
+        if adm_cas(count, seen, seen + <uint64_t>by if by >= 0 or seen >= <uint64_t>-by else 0):
+            return

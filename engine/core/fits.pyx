@@ -10,12 +10,12 @@ from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_word
 from engine.core.cells cimport cells_total
 from engine.core.layout cimport (
-    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS,
-    ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, ADM_KEYED_SHARED,
-    ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_OVERRIDES_MAX, ADM_SEGMENTS, adm_breaker, adm_breaker_params, adm_budget,
-    adm_budget_params, adm_bulkhead_params, adm_cells, adm_chaos, adm_chaos_params, adm_check, adm_check_params, adm_feature,
-    adm_feature_params, adm_key, adm_key_table, adm_limiter, adm_limiter_params, adm_override, adm_params, adm_throttle,
-    adm_throttle_params,
+    ADM_ALGORITHMS, ADM_BUCKETS, ADM_CELLS_MAX, ADM_CLASSES, ADM_ESTIMATORS, ADM_HAS_BREAKER, ADM_HAS_BULKHEAD,
+    ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT, ADM_HAS_RETRY_BUDGET, ADM_HAS_SHEDDER,
+    ADM_HAS_THROTTLE, ADM_KEYED_SHARED, ADM_KEY_CELLS_MAX, ADM_KEY_SEGMENTS, ADM_OVERRIDES_MAX, ADM_RANKS, ADM_SEGMENTS,
+    adm_breaker, adm_breaker_params, adm_budget, adm_budget_params, adm_bulkhead_params, adm_cells, adm_chaos,
+    adm_chaos_params, adm_check, adm_check_params, adm_feature, adm_feature_params, adm_key, adm_key_table, adm_limiter,
+    adm_limiter_params, adm_override, adm_params, adm_shedder, adm_shedder_params, adm_throttle, adm_throttle_params,
 )
 from engine.core.window cimport CHUNK, CHUNKS_MIN
 
@@ -148,6 +148,23 @@ cdef bint _chaos_fits(Arena arena, const adm_chaos_params *chaos) noexcept nogil
             and chaos.impact <= 4)
 
 
+cdef bint _shedder_fits(Arena arena, const adm_shedder_params *shedder) noexcept nogil:
+    cdef uint32_t k
+    if not _cells_fit(arena, &shedder.cells) or not _cells_fit(arena, &shedder.born):
+        return False
+    if shedder.slot == 0:
+        return _is_blank(shedder, sizeof(adm_shedder_params))
+    for k in range(<uint32_t>ADM_SEGMENTS):
+        if shedder.cells.ends[k] != shedder.born.ends[k]:
+            return False
+    for k in range(<uint32_t>ADM_RANKS):
+        if shedder.share_milli[k] > 1000:
+            return False
+    return (arena.at(shedder.slot, sizeof(adm_shedder)) != NULL and shedder.adaptive.estimator < <uint32_t>ADM_ESTIMATORS
+            and 1 <= shedder.adaptive.least <= shedder.adaptive.initial <= shedder.adaptive.most <= shedder.high
+            and shedder.high <= cells_total(shedder.cells.ends))
+
+
 cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
     """Whether every offset and count of a block, in force or kept, stays inside the heap."""
     cdef const adm_limiter_params *limiter = &params.rate_limit
@@ -164,6 +181,8 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
         return False
     if not _throttle_fits(arena, &params.throttle) or not _feature_fits(arena, &params.feature):
         return False
+    if not _shedder_fits(arena, &params.shedder):
+        return False
     if params.rules & ADM_HAS_RATE_LIMIT and limiter.slot == 0:
         return False
     if params.rules & ADM_HAS_BULKHEAD and bulkhead.cells.ends[0] == 0:
@@ -179,5 +198,7 @@ cdef bint params_fit(Arena arena, const adm_params *params) noexcept nogil:
     if params.rules & ADM_HAS_CHAOS and params.chaos.slot == 0:
         return False
     if params.rules & ADM_HAS_FEATURE and params.feature.slot == 0:
+        return False
+    if params.rules & ADM_HAS_SHEDDER and params.shedder.slot == 0:
         return False
     return not (params.rules & ADM_HAS_BREAKER and params.breaker.slot == 0)

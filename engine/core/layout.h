@@ -90,7 +90,7 @@ typedef struct adm_remote {
     adm_word probe;             /* of the breaker: cell + 1; zero: none */
     adm_word tokens;            /* taken from the rate limit */
     adm_word who[2];            /* whose */
-    adm_word spare;
+    adm_word seat;              /* of the load shedder: cell 28 | generation 20 | calls in flight 16; zero: none */
 } adm_remote;
 
 /* ---- directory ------------------------------------------------------------------------------- */
@@ -129,10 +129,12 @@ enum adm_rule {
 #define ADM_HAS_BREAKER (1U << (ADM_RULE_BREAKER - 1))
 #define ADM_HAS_RETRY_BUDGET (1U << (ADM_RULE_RETRY_BUDGET - 1))
 #define ADM_HAS_THROTTLE (1U << (ADM_RULE_THROTTLE - 1))
-#define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER | ADM_HAS_THROTTLE)  /* with one of these an admission is to be reported */
 #define ADM_HAS_HEALTH (1U << (ADM_RULE_HEALTH - 1))
 #define ADM_HAS_CHAOS (1U << (ADM_RULE_CHAOS - 1))
 #define ADM_HAS_FEATURE (1U << (ADM_RULE_FEATURE - 1))
+#define ADM_HAS_SHEDDER (1U << (ADM_RULE_SHEDDER - 1))
+/* With one of these an admission is to be reported. */
+#define ADM_IS_REPORTED (ADM_HAS_BULKHEAD | ADM_HAS_BREAKER | ADM_HAS_SHEDDER | ADM_HAS_THROTTLE)
 #define ADM_IN_SERVICE (1U << 31)           /* a policy that may be asked, whatever rules it has */
 
 enum adm_algorithm { ADM_GCRA, ADM_SLIDING_WINDOW, ADM_FIXED_WINDOW, ADM_ALGORITHMS };
@@ -271,6 +273,27 @@ typedef struct adm_chaos_params {
     uint32_t max_active;        /* delays at once; zero: as many as come */
     uint32_t dry_run;           /* not zero: harm nobody, count whom it would have been */
 } adm_chaos_params;
+enum adm_estimator { ADM_FIXED, ADM_AIMD, ADM_VEGAS, ADM_GRADIENT2, ADM_ESTIMATORS };
+
+typedef struct adm_adaptive_params {
+    uint32_t estimator;         /* adm_estimator */
+    uint32_t initial;           /* the limit before anything was learned; of a fixed one the limit */
+    uint32_t least;             /* the limit is never less */
+    uint32_t most;              /* and never more */
+    int64_t timeout_ns;         /* aimd: a longer call counts as dropped */
+} adm_adaptive_params;
+
+#define ADM_RANKS 5                         /* classes of work, the most important first */
+
+typedef struct adm_shedder_params {
+    uint64_t slot;              /* offset of an adm_shedder */
+    adm_cells cells;
+    adm_cells born;             /* segments of the same lengths: when the revocable permit of a cell was granted, ns */
+    adm_adaptive_params adaptive;
+    uint32_t high;              /* the highest limit there ever was: cells below it may still be held */
+    uint32_t share_milli[ADM_RANKS];        /* thousandths of the limit above which a class is shed */
+    int64_t lag_ns;             /* a longer lag takes from the limit */
+} adm_shedder_params;
 
 /* A rule that is not in force keeps its slots, and with them its state, for the day it comes back. */
 typedef struct adm_params {
@@ -285,6 +308,7 @@ typedef struct adm_params {
     adm_health_params health;
     adm_check_params check;
     adm_chaos_params chaos;
+    adm_shedder_params shedder;
 } adm_params;
 
 /* ---- slots ----------------------------------------------------------------------------------- */
@@ -351,6 +375,29 @@ typedef struct adm_chaos {
     adm_word injected;          /* callers by CAS; calls harmed, of all runs */
     adm_word spared;            /* callers by CAS; calls that a dry run would have harmed */
 } adm_chaos;
+/* What an estimator has learned (adaptive.pyx). Doubles stand in the words by their bits. */
+typedef struct adm_estimate {
+    _Alignas(ADM_LINE)
+    adm_word limit;             /* who reports, by CAS; calls, a double; zero: nothing learned yet */
+    adm_word base_ns;           /* who reports, by CAS; shortest duration or long average, a double; zero: none yet */
+    adm_word samples;           /* who reports, by CAS; vegas: renewals 24 | calls 40; gradient2: averages in base_ns */
+    adm_word window_ends_ns;    /* gradient2: who ends the window, by CAS; arena time; zero: none was begun */
+    adm_word window_sum_ns;     /* gradient2: who reports, by CAS; durations of the window */
+    adm_word window_calls;      /* gradient2: who reports, by CAS; most in flight 24 | calls 40 */
+} adm_estimate;
+
+typedef struct adm_shedder {
+    _Alignas(ADM_LINE)
+    adm_word in_use;            /* callers by CAS; permits counted (shedder.pyx says how well) */
+    adm_word recounted_ms;      /* who recounts, by CAS before; arena time; zero: never */
+    adm_word revocables;        /* who was granted a revocable permit, by CAS after; how many there ever were */
+    adm_word revocables_gone;   /* who looked for one in vain, by CAS; `revocables` before that look */
+    adm_word pressure;          /* who notes a lag, by CAS; thousandths of the limit 16 | end, ms 48; zero: none */
+    adm_word spare;
+    adm_word service_ns;        /* who reports, by CAS; moving average of what calls took, a double; zero: unknown */
+    adm_word served_ns;         /* who reports, by CAS; arena time at which service_ns was last told something */
+    adm_estimate estimate;
+} adm_shedder;
 
 /* ---- journal: what changed, for people ---------------------------------------------------------- */
 
@@ -447,6 +494,7 @@ _Static_assert(sizeof(adm_feature) == ADM_LINE, "a feature is 64 bytes");
 _Static_assert(sizeof(adm_check) == ADM_LINE, "a check is 64 bytes");
 _Static_assert(sizeof(adm_chaos) == ADM_LINE, "an experiment is 64 bytes");
 _Static_assert(sizeof(adm_remark) == 2 * ADM_LINE, "remark");
+_Static_assert(sizeof(adm_shedder) == 2 * ADM_LINE, "what admissions change and what reports change have a line each");
 _Static_assert(sizeof(adm_meter) == 5 * ADM_LINE, "meter");
 _Static_assert(offsetof(adm_meter, counts[ADM_DURATION_NS]) + sizeof(adm_word) == ADM_LINE, "what a call counts is one line");
 _Static_assert(ADM_HISTOGRAM_BUCKETS == ADM_HISTOGRAM_OCTAVES * ADM_HISTOGRAM_STEPS + 2, "buckets of a histogram");
@@ -475,6 +523,8 @@ static inline uint64_t adm_layout_hash(void)
         offsetof(adm_breaker, remark),
         offsetof(adm_params, health), sizeof(adm_check_params), sizeof(adm_check),
         offsetof(adm_params, chaos), sizeof(adm_chaos_params), sizeof(adm_chaos),
+        ADM_ESTIMATORS, ADM_RANKS, sizeof(adm_shedder), offsetof(adm_shedder, estimate), sizeof(adm_shedder_params),
+        offsetof(adm_shedder_params, adaptive), offsetof(adm_params, shedder),
     };
     uint64_t hash = 0xcbf29ce484222325ULL;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

@@ -62,6 +62,7 @@ cdef extern from "layout.h" nogil:
         adm_word probe
         adm_word tokens
         adm_word who[2]
+        adm_word seat
 
     ctypedef struct adm_row:
         adm_word hash
@@ -75,6 +76,7 @@ cdef extern from "layout.h" nogil:
     const uint32_t ADM_HAS_RATE_LIMIT
     const uint32_t ADM_HAS_BULKHEAD
     const uint32_t ADM_HAS_BREAKER
+    const uint32_t ADM_HAS_SHEDDER
     const uint32_t ADM_IS_REPORTED
     const uint32_t ADM_HAS_RETRY_BUDGET
     const uint32_t ADM_HAS_THROTTLE
@@ -212,6 +214,31 @@ cdef extern from "layout.h" nogil:
         uint32_t status
         uint32_t max_active
         uint32_t dry_run
+    enum:
+        ADM_FIXED
+        ADM_AIMD
+        ADM_VEGAS
+        ADM_GRADIENT2
+        ADM_ESTIMATORS
+
+    enum:
+        ADM_RANKS
+
+    ctypedef struct adm_adaptive_params:
+        uint32_t estimator
+        uint32_t initial
+        uint32_t least
+        uint32_t most
+        int64_t timeout_ns
+
+    ctypedef struct adm_shedder_params:
+        uint64_t slot
+        adm_cells cells
+        adm_cells born
+        adm_adaptive_params adaptive
+        uint32_t high
+        uint32_t share_milli[5]
+        int64_t lag_ns
 
     ctypedef struct adm_params:
         uint32_t rules
@@ -225,6 +252,7 @@ cdef extern from "layout.h" nogil:
         adm_health_params health
         adm_check_params check
         adm_chaos_params chaos
+        adm_shedder_params shedder
 
     ctypedef struct adm_limiter:
         adm_word levels[3]
@@ -270,6 +298,24 @@ cdef extern from "layout.h" nogil:
         adm_word asked
         adm_word injected
         adm_word spared
+
+    ctypedef struct adm_estimate:
+        adm_word limit
+        adm_word base_ns
+        adm_word samples
+        adm_word window_ends_ns
+        adm_word window_sum_ns
+        adm_word window_calls
+
+    ctypedef struct adm_shedder:
+        adm_word in_use
+        adm_word recounted_ms
+        adm_word revocables
+        adm_word revocables_gone
+        adm_word pressure
+        adm_word service_ns
+        adm_word served_ns
+        adm_estimate estimate
 
     const uint32_t ADM_JOURNAL_MAX
 

@@ -6,6 +6,7 @@ from engine.core.breaker cimport outcome, pass_
 from engine.core.cells cimport grant
 from engine.core.chaos cimport injection
 from engine.core.keys cimport subject
+from engine.core.shedder cimport seating
 from engine.core.view cimport adm_view
 from engine.core.waiting cimport Waiter
 
@@ -17,6 +18,7 @@ ctypedef struct stay:
     subject who             # whose tokens
     grant permit            # of the bulkhead
     pass_ gate              # of the breaker
+    seating seat            # of the shedder
 
 
 cdef class Policy:

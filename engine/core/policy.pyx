@@ -26,6 +26,7 @@ from engine.core.layout cimport (
 from engine.core.keys cimport subject, subject_read
 from engine.core.limiter cimport limiter_adjust, limiter_remaining
 from engine.core.permit cimport permit_generation
+from engine.core.shedder cimport shedder_holds, shedder_leave
 from engine.core.view cimport adm_view, rate_of, view_of
 from engine.core.waiting cimport Waiter, hand_on, ring, wait_ns_of
 from engine.core.whole cimport whole
@@ -155,6 +156,17 @@ cdef class Permit:
         return REASONS[self._would_refuse]
 
     @property
+    def revoked(self):
+        """Whether the load shedder gave this place to a more important call: stop the work, and report all the same."""
+        return (self.inside.owner != 0 and self.inside.owner == self.policy.arena.owner and self.inside.seat.word != 0
+                and not shedder_holds(self.inside.seat.cell, self.inside.seat.word))
+
+    @property
+    def seat(self):
+        """(cell, generation) in the load shedder, or None without one: as `place` in the bulkhead."""
+        return (self.inside.seat.index, permit_generation(self.inside.seat.word) & 0xFFFF) if self.inside.seat.word else None
+
+    @property
     def place(self):
         """(cell, generation) in the bulkhead, or None without one: no two permits held at once share a cell."""
         return (self.inside.permit.index, permit_generation(self.inside.permit.word)) if self.inside.permit.word else None
@@ -206,6 +218,10 @@ cdef inline void _stay(stay *inside, uint32_t owner, const adm_view *view, const
     inside.gate.generation = given.gate.generation
     inside.gate.cell = given.gate.cell
     inside.gate.probe = given.gate.probe
+    inside.seat.word = given.seat.word
+    inside.seat.cell = given.seat.cell
+    inside.seat.index = given.seat.index
+    inside.seat.in_flight = given.seat.in_flight
 
 
 cdef class Policy:
@@ -246,7 +262,9 @@ cdef class Policy:
         view = view_of(self.arena, self.row)    # the rules may have changed since
         if view == NULL:
             return False
-        if inside.permit.word and ring(&view.waiters):
+        if inside.seat.word:    # whose place was revoked reports to the other rules all the same
+            shedder_leave(view, &inside.seat, valid and how != IGNORED, how == FAILURE, now_ns - inside.start_ns, now_ns)
+        if (inside.permit.word or inside.seat.word) and ring(&view.waiters):
             hand_on(self.arena, self.row)
         if inside.gate.admitted and view.params.rules & ADM_HAS_BREAKER:
             valid &= breaker_leave(view, inside.gate.generation, inside.gate.cell, inside.gate.probe, how,

@@ -22,6 +22,6 @@ ctypedef struct report:
 cdef bint remote_issue(Arena arena, adm_view *view, int64_t now_ns, const request *asked, const verdict *given,
                        token *name) noexcept nogil
 cdef void remote_withdraw(Arena arena, const token *name, int64_t now_ns) noexcept nogil
-cdef result remote_extend(Arena arena, const token *name, int64_t life_ns, int64_t now_ns) noexcept nogil
-cdef result remote_settle(Arena arena, const token *name, const report *said, int64_t now_ns) except *
+cdef result remote_extend(Arena arena, const token *name, int64_t life_ns, int64_t now_ns, bint *revoked) noexcept nogil
+cdef result remote_settle(Arena arena, const token *name, const report *said, int64_t now_ns, bint *revoked) except *
 cdef uint32_t remote_in_use(Arena arena, int64_t now_ns) noexcept nogil

@@ -2,18 +2,20 @@
 
 A permit in a process lies in that process's memory and is given back by it, or by repair. A remote caller holds a name (token.pxd), with
 which it may come to any process of the host, or never. So its permit is a word in the arena (permit.pxd) that ends by time, and what the
-call holds - a place in the bulkhead, a probe, tokens of somebody - stands in a record at the same index:
+call holds - a place in the bulkhead or the load shedder, a probe, tokens of somebody - stands in a record at the same index:
 
     granted      take a free word by one compare-and-swap, write the record, `made` last, and only then tell the caller its name
     reported     read the record, free the word by one compare-and-swap: who succeeds gives back what the record says, once
-    extended     move the expiry of the word, then that of the place in the bulkhead; the name stays
+    extended     move the expiry of the word, then those of its places; the name stays
     forgotten    everything expires at the same instant, by itself
 
 A record is the word's only while `made` carries the word's generation, and a name is the record's only where the time agrees: so a report
 that comes late, twice, or between the granting of a word and its record finds that it is void. Whoever is killed between two of
 these steps leaves permits that expire.
 
-Approximate: an extension that is killed between its two steps leaves the place in the bulkhead with the earlier end.
+A place in the load shedder may be taken away for a more important call; who extends or reports is told.
+
+Approximate: an extension that is killed between its steps leaves places with the earlier end.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -21,7 +23,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from engine.core.admit cimport count_outcome, request, verdict
 from engine.core.arena cimport Arena
 from engine.core.atomic cimport adm_cas, adm_load, adm_note, adm_peek, adm_publish, adm_word
-from engine.core.breaker cimport breaker_leave, breaker_probe_held
+from engine.core.breaker cimport FAILURE, IGNORED, breaker_leave, breaker_probe_held
 from engine.core.bulkhead cimport bulkhead_in_use, bulkhead_settle
 from engine.core.cells cimport cells, grant, take_cell
 from engine.core.layout cimport (
@@ -30,6 +32,7 @@ from engine.core.layout cimport (
 from engine.core.keys cimport subject
 from engine.core.limiter cimport limiter_adjust
 from engine.core.permit cimport permit_expired, permit_expiry, permit_generation, permit_pack, permit_status, permit_with_status
+from engine.core.shedder cimport seating, shedder_leave
 from engine.core.token cimport token
 from engine.core.view cimport adm_view, rate_of, view_of
 from engine.core.waiting cimport ring
@@ -71,6 +74,11 @@ cdef bint remote_issue(Arena arena, adm_view *view, int64_t now_ns, const reques
     if given.permit.word:
         at = <uint64_t>(given.permit.cell - <adm_word *>arena.base)
         adm_note(&record.place, (at << 20) | permit_generation(given.permit.word))
+    adm_note(&record.seat, 0)
+    if given.seat.word:
+        at = <uint64_t>(given.seat.cell - <adm_word *>arena.base)
+        adm_note(&record.seat, (at << 36) | (<uint64_t>permit_generation(given.seat.word) << 16)
+                 | min(given.seat.in_flight, 0xFFFF))
     adm_note(&record.probe, given.gate.cell + 1 if given.gate.probe else 0)
     adm_note(&record.tokens, given.tokens)
     adm_note(&record.who[0], asked.who.id)
@@ -105,6 +113,19 @@ cdef inline uint64_t _place_word(uint64_t place, uint64_t word) noexcept nogil:
     return permit_pack(ADM_HELD, ADM_REMOTE_OWNER, place & 0xFFFFF, word & EXPIRY)
 
 
+cdef bint _leave_shedder(Arena arena, adm_view *view, uint64_t seat, uint64_t word, bint valid, const report *said,
+                         int64_t now_ns) noexcept nogil:
+    """Give the place in the load shedder back; a report that is void teaches nothing. False where the place was lost."""
+    cdef uint64_t at = (seat >> 36) * sizeof(adm_word)
+    cdef seating held
+    if at > arena.size - sizeof(adm_word):
+        return False
+    held.cell = <adm_word *>(arena.base + at)
+    held.word = _place_word(seat >> 16, word)
+    held.in_flight = <uint32_t>seat & 0xFFFF
+    return shedder_leave(view, &held, valid and said.how != IGNORED, said.how == FAILURE, said.duration_ns, now_ns)
+
+
 cdef bint _leave_breaker(adm_view *view, uint64_t made, uint64_t probe_cell, const report *said, int64_t now_ns) noexcept nogil:
     cdef uint32_t generation = <uint32_t>(made >> 8) & 0xFFFFFF
     cdef uint64_t probe = 0
@@ -126,12 +147,12 @@ cdef void _settle_cost(adm_view *view, const subject *who, int64_t since_ns, int
     limiter_adjust(view, who, now_ns, since_ns, actual - tokens)
 
 
-cdef result remote_settle(Arena arena, const token *name, const report *said, int64_t now_ns) except *:
-    """Report for a permit, once."""
+cdef result remote_settle(Arena arena, const token *name, const report *said, int64_t now_ns, bint *revoked) except *:
+    """Report for a permit, once; `revoked` says whether its place in the load shedder was taken away."""
     cdef adm_word *cell = _words(arena) + name.index
     cdef adm_remote *record = _record(arena, name.index)
     cdef uint64_t word = adm_load(cell)
-    cdef uint64_t made, place, probe, tokens
+    cdef uint64_t made, place, seat, probe, tokens
     cdef adm_view *view
     cdef subject who
     cdef bint valid
@@ -139,7 +160,8 @@ cdef result remote_settle(Arena arena, const token *name, const report *said, in
         return VOID
     view = view_of(arena, name.row)
     made = adm_load(&record.made)
-    place, probe, tokens = adm_load(&record.place), adm_load(&record.probe), adm_load(&record.tokens)
+    place, seat = adm_load(&record.place), adm_load(&record.seat)
+    probe, tokens = adm_load(&record.probe), adm_load(&record.tokens)
     who.id, who.home = adm_load(&record.who[0]), adm_load(&record.who[1])
     if permit_status(word) != ADM_HELD or not adm_cas(cell, word, permit_with_status(word, ADM_FREE)):
         return ALREADY_SETTLED
@@ -147,6 +169,8 @@ cdef result remote_settle(Arena arena, const token *name, const report *said, in
     valid = _give_place_back(arena, place, word) and not permit_expired(word, now_ns)
     if view == NULL:
         return VOID
+    if seat:
+        revoked[0] = not _leave_shedder(arena, view, seat, word, valid, said, now_ns) and valid
     valid = valid and _leave_breaker(view, made, probe, said, now_ns)
     if valid:
         _settle_cost(view, &who, name.since_ns, <int64_t>tokens, said, now_ns)
@@ -163,23 +187,29 @@ cdef void remote_withdraw(Arena arena, const token *name, int64_t now_ns) noexce
         adm_cas(cell, word, permit_with_status(word, ADM_FREE))
 
 
-cdef result remote_extend(Arena arena, const token *name, int64_t life_ns, int64_t now_ns) noexcept nogil:
-    """Let a permit live on until `life_ns` from now."""
+cdef bint _extend_place(Arena arena, uint64_t cell, uint64_t before, uint64_t after) noexcept nogil:
+    """Move the expiry of a place. False where it is another's by now."""
+    cdef uint64_t at = cell * sizeof(adm_word)
+    return at <= arena.size - sizeof(adm_word) and adm_cas(<adm_word *>(arena.base + at), before, after)
+
+
+cdef result remote_extend(Arena arena, const token *name, int64_t life_ns, int64_t now_ns, bint *revoked) noexcept nogil:
+    """Let a permit live on until `life_ns` from now; `revoked` as in remote_settle."""
     cdef adm_word *cell = _words(arena) + name.index
     cdef adm_remote *record = _record(arena, name.index)
     cdef uint64_t word = adm_load(cell)
-    cdef uint64_t longer, place, at
+    cdef uint64_t longer, place, seat
     if not _is_of(record, word, name) or permit_expired(word, now_ns):
         return VOID
-    place = adm_load(&record.place)
+    place, seat = adm_load(&record.place), adm_load(&record.seat)
     if permit_status(word) != ADM_HELD:
         return ALREADY_SETTLED
     longer = (word & ~EXPIRY) | permit_expiry(now_ns, life_ns)
     if not adm_cas(cell, word, longer):
         return VOID
-    at = (place >> 20) * sizeof(adm_word)
-    if place == 0 or (at <= arena.size - sizeof(adm_word)
-                      and adm_cas(<adm_word *>(arena.base + at), _place_word(place, word), _place_word(place, longer))):
+    if seat:
+        revoked[0] = not _extend_place(arena, seat >> 36, _place_word(seat >> 16, word), _place_word(seat >> 16, longer))
+    if place == 0 or _extend_place(arena, place >> 20, _place_word(place, word), _place_word(place, longer)):
         return EXTENDED
     adm_cas(cell, longer, permit_with_status(longer, ADM_FREE))     # the place went to somebody else
     return VOID

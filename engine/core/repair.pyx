@@ -16,9 +16,10 @@ from engine.core.atomic cimport adm_cas, adm_load, adm_publish, adm_word
 from engine.core.clock cimport check_clock, clock_ns
 from engine.core.journal cimport journal, journal_add, journal_of
 from engine.core.directory cimport read_params
-from engine.core.cells cimport cell_at, cells, cells_of, cells_total
+from engine.core.cells cimport cell_at, cells, cells_of, cells_total, move_count
 from engine.core.layout cimport (
     ADM_FAILED, ADM_FREE, ADM_HELD, ADM_REPAIRED, ADM_OWNERS_MAX, ADM_ROWS_MAX, adm_cells, adm_owner, adm_params,
+    adm_shedder, adm_shedder_params,
 )
 from engine.core.permit cimport permit_owner, permit_status, permit_with_status
 from engine.core.waiting cimport bell, bell_of, ring
@@ -43,6 +44,14 @@ cdef int64_t _settle(Arena arena, const adm_cells *described, uint32_t owner, ui
     return found
 
 
+cdef int64_t _settle_places(Arena arena, const adm_shedder_params *shedder, uint32_t owner) noexcept nogil:
+    """Free the places of `owner` and take them from the count. Who is refused puts right what a kill in between leaves."""
+    cdef int64_t found = _settle(arena, &shedder.cells, owner, ADM_FREE)
+    if found:
+        move_count(&(<adm_shedder *>(arena.base + shedder.slot)).in_use, -found)
+    return found
+
+
 cdef int64_t _give_back(Arena arena, uint32_t owner):
     """Free the permits stamped with an owner row that this process has locked; 0: all, on a private arena."""
     cdef adm_params params
@@ -57,6 +66,7 @@ cdef int64_t _give_back(Arena arena, uint32_t owner):
         _settle(arena, &params.bulkhead.queue_cells, owner, ADM_FREE)
         freed = _settle(arena, &params.bulkhead.cells, owner, ADM_FREE)
         freed += _settle(arena, &params.breaker.probe_cells, owner, ADM_FAILED)
+        freed += _settle_places(arena, &params.shedder, owner)
         if freed:
             waiters = bell_of(arena, index)
             ring(&waiters)

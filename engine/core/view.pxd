@@ -8,7 +8,7 @@ from engine.core.journal cimport journal
 from engine.core.keys cimport key_cells
 from engine.core.layout cimport (
     adm_breaker, adm_chaos, adm_check, adm_feature, adm_histogram, adm_meter, adm_override, adm_params, adm_rate, adm_row,
-    adm_throttle,
+    adm_shedder, adm_throttle,
 )
 from engine.core.waiting cimport bell
 
@@ -41,6 +41,10 @@ ctypedef struct adm_view:
     cells permits
     cells places            # of those who wait for the bulkhead
     cells probes
+    adm_shedder *shedder
+    cells seats             # of the shedder
+    cells born              # when those of revocable calls were granted
+    adm_word seats_hint     # where this process looks first for a free one
     adm_word hint           # where this process looks first for a free permit
     adm_params params
 

@@ -17,7 +17,7 @@ from engine.core.journal cimport journal_of
 from engine.core.layout cimport (
     ADM_HAS_BREAKER, ADM_HAS_BULKHEAD, ADM_HAS_CHAOS, ADM_HAS_FEATURE, ADM_HAS_HEALTH, ADM_HAS_RATE_LIMIT,
     ADM_HAS_RETRY_BUDGET, ADM_HAS_THROTTLE, adm_breaker, adm_budget, adm_chaos, adm_check, adm_feature, adm_limiter,
-    adm_override, adm_params, adm_rate, adm_throttle,
+    adm_override, adm_params, adm_rate, adm_shedder, adm_throttle,
 )
 from engine.core.keys cimport key_cells_of
 from engine.core.meter cimport meter_histogram, meter_of
@@ -57,6 +57,11 @@ cdef void _point(Arena arena, adm_view *view) noexcept nogil:
     if params.rules & ADM_HAS_CHAOS:
         view.chaos = <adm_chaos *>(arena.base + params.chaos.slot)
         view.delays = cells_of(arena.base, &params.chaos.delay_cells)
+    if params.shedder.slot:     # also while it is not in force: who was admitted by it reports to it
+        view.shedder = <adm_shedder *>(arena.base + params.shedder.slot)
+        view.seats = cells_of(arena.base, &params.shedder.cells)
+        view.born = cells_of(arena.base, &params.shedder.born)
+        adm_note(&view.seats_hint, (arena.owner - 1) * 8 % params.shedder.adaptive.initial)
 
 
 cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nogil:
@@ -76,7 +81,8 @@ cdef const adm_rate *own_rate_of(const adm_view *view, uint64_t id) noexcept nog
 
 cdef bint _has_outcomes(const adm_params *params) noexcept nogil:
     """Whether calls of this policy are reported, or were: such a rule leaves its slot."""
-    return params.bulkhead.cells.ends[0] != 0 or params.breaker.slot != 0 or params.throttle.slot != 0
+    return (params.bulkhead.cells.ends[0] != 0 or params.breaker.slot != 0 or params.throttle.slot != 0
+            or params.shedder.slot != 0)
 
 
 cdef adm_view *make_view(Arena arena, uint32_t index) except? NULL:

@@ -67,6 +67,7 @@ ctypedef struct question:
     uint64_t hold_ms
     uint64_t deadline_ms
     uint64_t mode
+    bint revocable
 
 ctypedef struct answer:
     adm_view *view          # NULL: unknown policy
@@ -98,6 +99,7 @@ cdef question _read_question(reader *r) noexcept nogil:
     asked.hold_ms = 0
     asked.deadline_ms = 0
     asked.mode = MODE_ENFORCE
+    asked.revocable = False
     while next_field(r):
         if r.kind == BYTES and r.number == 1:
             asked.policy = r.bytes
@@ -117,6 +119,8 @@ cdef question _read_question(reader *r) noexcept nogil:
             asked.deadline_ms = <uint32_t>r.value
         elif r.kind == VARINT and r.number == 10:
             asked.mode = r.value if r.value else MODE_ENFORCE
+        elif r.kind == VARINT and r.number == 11:
+            asked.revocable = r.value != 0
     return asked
 
 
@@ -181,6 +185,7 @@ cdef request _request_of(Arena arena, const adm_view *view, const question *aske
         made.priority = <uint32_t>asked.priority
     if asked.attempt:
         made.attempt = <uint32_t>asked.attempt
+    made.revocable = asked.revocable
     made.deadline_ns = <int64_t>asked.deadline_ms * MS
     made.life_ns = _life_ns(view, asked.hold_ms)
     return made
@@ -247,21 +252,23 @@ cdef uint8_t *_write_answer(Arena arena, const answer *made, uint8_t *out) noexc
     return write_field(out, 12, LOCAL)
 
 
-cdef result _report(Arena arena, const statement *said, int64_t now_ns) except *:
+cdef result _report(Arena arena, const statement *said, int64_t now_ns, bint *revoked) except *:
     cdef token permit
     cdef report_ told
     if not token_read(arena.header.secret, said.permit, said.permit_bytes, &permit):
         return VOID
     if said.extend_ms and not said.final:
-        return VOID if said.extend_ms > HOLD_MAX_MS else remote_extend(arena, &permit, <int64_t>said.extend_ms * MS, now_ns)
+        if said.extend_ms > HOLD_MAX_MS:
+            return VOID
+        return remote_extend(arena, &permit, <int64_t>said.extend_ms * MS, now_ns, revoked)
     told.how = <outcome>said.outcome
     told.duration_ns = <int64_t>min(said.duration_us, DURATION_MAX_US) * 1000 if said.duration_us else -1
     told.actual_cost = <int64_t>said.actual_cost if said.actual_cost else -1
-    return remote_settle(arena, &permit, &told, now_ns)
+    return remote_settle(arena, &permit, &told, now_ns, revoked)
 
 
-cdef uint8_t *_write_result(result how, uint8_t *out) noexcept nogil:
-    return write_field(out, 1, <uint64_t>how)
+cdef uint8_t *_write_result(result how, bint revoked, uint8_t *out) noexcept nogil:
+    return write_field(write_field(out, 1, <uint64_t>how), 2, revoked)
 
 
 cdef bint _outcome_is_known(const statement *said) noexcept nogil:
@@ -286,11 +293,14 @@ def report(Arena arena not None, bytes data not None):
     """ReportRequest bytes -> ReportResponse bytes. Raises WireError, also where the outcome is missing."""
     cdef reader r = read_from(<const uint8_t *>PyBytes_AS_STRING(data), len(data))
     cdef statement said = _read_statement(&r)
+    cdef bint revoked = False
+    cdef result how
     cdef uint8_t out[RESPONSE_MAX]
     _check(&r)
     if not _outcome_is_known(&said):
         raise WireError("outcome is missing or unknown", len(data))
-    return PyBytes_FromStringAndSize(<char *>out, _write_result(_report(arena, &said, clock_ns(&arena.time)), out) - out)
+    how = _report(arena, &said, clock_ns(&arena.time), &revoked)
+    return PyBytes_FromStringAndSize(<char *>out, _write_result(how, revoked, out) - out)
 
 
 def remote_permits(Arena arena not None):
@@ -391,13 +401,15 @@ def report_batch(Arena arena not None, bytes data not None):
     cdef uint8_t frame[RESPONSE_MAX + 4]
     cdef statement said
     cdef result how
+    cdef bint revoked
     results = bytearray()
     for address, size in _items(&r, &unused):
         r = read_from(<const uint8_t *><uint64_t>address, size)
         said = _read_statement(&r)
         how = VOID
+        revoked = False
         if r.complaint == NULL and _outcome_is_known(&said):
-            how = _report(arena, &said, now_ns)
-        end = _write_item(frame, item, _write_result(how, item) - item)
+            how = _report(arena, &said, now_ns, &revoked)
+        end = _write_item(frame, item, _write_result(how, revoked, item) - item)
         results += (<char *>frame)[:end - frame]
     return bytes(results)

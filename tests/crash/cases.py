@@ -47,6 +47,7 @@ QUEUE = "queue"
 RETRY, SHED, FLAG, HUNG = "retry", "shed", "flag", "hung"
 TRIED = "tried"
 WHY, AGAIN = "a reason of more than one word", "flipped again"
+LOAD, LEARN = "load", "learn"
 POLICIES = {
     ALL: RULES,
     GATE: (CIRCUIT,),
@@ -60,6 +61,8 @@ POLICIES = {
     HUNG: (rules.Health("db"),),
     TRIED: (CIRCUIT, rules.Bulkhead(LIMIT), TRIAL),
     RETRY: (rules.RetryBudget(ratio=0.5, min_rate="1/day", burst=3), RULES[2]),
+    LOAD: (rules.Shedder(LIMIT), RULES[2]),
+    LEARN: (rules.Shedder("gradient2", initial=LIMIT, min_limit=2, max_limit=40),),
 }
 
 Operation = Callable[[], Any]
@@ -81,6 +84,11 @@ class World:
         """Take permits, keep them, and return the last."""
         self.kept += [self.eng.policy(name).try_acquire() for _ in range(times)]
         return self.kept[-1]
+
+    def fill(self, name: str, **wishes: Any) -> None:
+        """Take every place of a shedder, and keep them."""
+        while permit := self.eng.policy(name).try_acquire(**wishes):
+            self.kept.append(permit)
 
     def open(self, name: str) -> None:
         """Two failures open a circuit."""
@@ -511,6 +519,91 @@ def abort_and_hand_back(world: World) -> Operation:
 @case()
 def take_an_experiment_out_of_force(world: World) -> Operation:
     return lambda: world.eng.bind(spec(TRIED, CIRCUIT, rules.Bulkhead(LIMIT)))
+
+
+# ---- a load shedder ----
+
+
+@case()
+def shedder_take(world: World) -> Operation:
+    return world.eng.policy(LOAD).try_acquire
+
+
+@case()
+def shedder_take_revocable(world: World) -> Operation:
+    return lambda: world.eng.policy(LOAD).try_acquire(revocable=True)
+
+
+@case()
+def shedder_give_back(world: World) -> Operation:
+    permit = world.take(LOAD)
+    world.clock.advance(0.5)
+    return permit.success
+
+
+@case()
+def shedder_refuse_and_recount(world: World) -> Operation:
+    world.fill(LOAD, priority=engine.CRITICAL)
+    world.clock.advance(1)
+    return world.eng.policy(LOAD).try_acquire
+
+
+@case()
+def shedder_hand_back(world: World) -> Operation:
+    pay = world.eng.policy(LOAD)
+    pay.try_acquire(BURST - 4).ignore()
+    return lambda: pay.try_acquire(BURST)
+
+
+@case()
+def shedder_revoke(world: World) -> Operation:
+    world.fill(LOAD, priority=engine.SHEDDABLE, revocable=True)
+    world.kept += [world.eng.policy(LOAD).try_acquire(priority=engine.CRITICAL) for _ in range(2)]
+    assert all(world.kept)
+    return lambda: world.eng.policy(LOAD).try_acquire(priority=engine.CRITICAL, revocable=True)
+
+
+@case()
+def shedder_report_of_a_victim(world: World) -> Operation:
+    world.fill(LOAD, priority=engine.SHEDDABLE, revocable=True)
+    victims = list(world.kept)
+    world.fill(LOAD, priority=engine.CRITICAL)
+    assert all(victim.revoked for victim in victims)
+    return victims[0].success
+
+
+@case()
+def shedder_learns(world: World) -> Operation:
+    for _ in range(12):
+        permit = world.take(LEARN)
+        world.clock.advance(0.05)
+        permit.success()
+    permit = world.take(LEARN)
+    world.clock.advance(1.5)
+    return permit.success
+
+
+@case()
+def shedder_note_lag(world: World) -> Operation:
+    return lambda: world.eng.policy(LOAD).note_lag(0.2)
+
+
+@case()
+def shedder_grow_and_shrink(world: World) -> Operation:
+    world.take(LOAD, 2)
+    sizes = (rules.Shedder(12), rules.Shedder(2), rules.Shedder(LIMIT))
+    specs = [spec(LOAD, size, RULES[2]) for size in sizes]
+    return lambda: [world.eng.bind(wanted) for wanted in specs]
+
+
+@case()
+def shedder_by_wire(world: World) -> Operation:
+    def admit_extend_and_report() -> None:
+        token = token_of(wire.admit(world.eng.arena, asked(LOAD)))
+        wire.report(world.eng.arena, reported(token, outcome=0, extend_ms=90_000))
+        wire.report(world.eng.arena, reported(token))
+
+    return admit_extend_and_report
 
 
 # ---- primitives ----

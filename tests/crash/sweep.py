@@ -240,6 +240,8 @@ class Sweep:
                 self.check_circuit(handle, lambda name=policy.name: state_of(eng, name))
             if policy.bulkhead:
                 self.check_pool(eng, policy.name)
+            if policy.shedder:
+                self.check_load(eng, policy.name)
 
     def check_circuit(self, handle: engine.Policy, state: Callable[[], str]) -> None:
         for _ in range(20):
@@ -263,6 +265,18 @@ class Sweep:
         assert len(taken) == max(limit - in_use, 0), f"{name}: {len(taken)} of {limit} to be had"
         assert all(permit.success() for permit in taken)
         assert pool_of(eng, name)[1] == of_witness
+
+    def check_load(self, eng: engine.Engine, name: str) -> None:
+        assert load_of(eng, name).in_use == 0, f"{name}: places are taken"
+        handle = eng.policy(name)
+        self.clock.advance(1.0)
+        taken = []
+        while permit := handle.try_acquire(priority=engine.CRITICAL):
+            taken.append(permit)
+        limit = load_of(eng, name).limit
+        assert len(taken) == limit, f"{name}: {len(taken)} of {limit} places to be had"
+        assert all(permit.ignore() for permit in taken)
+        assert load_of(eng, name).in_use == 0
 
     # ---- the sweep ----
 
@@ -320,6 +334,10 @@ def flag_of(eng: engine.Engine) -> engine.runtime.FeatureSnapshot:
 def pool_of(eng: engine.Engine, name: str) -> tuple[int, int]:
     pool = next(one.bulkhead for one in eng.snapshot().policies if one.name == name)
     return pool.limit, pool.in_use
+
+
+def load_of(eng: engine.Engine, name: str) -> Any:
+    return next(one.shedder for one in eng.snapshot().policies if one.name == name)
 
 
 def main() -> int:

@@ -41,6 +41,9 @@ POLICIES = {
     "gate": (rules.Breaker(window=10, min_calls=2, open_for=0.01),),
     "pool": (rules.Bulkhead(9),),
     "rate": (rules.RateLimit("1000/s", burst=5),),
+    "load": (rules.Shedder(6),),
+    "learn": (rules.Shedder("vegas", initial=4, max_limit=20),),
+    "mean": (rules.Shedder("gradient2", min_limit=2, initial=4, max_limit=20),),
 }
 FUNCTIONS = (wire.admit, wire.report, wire.admit_batch, wire.report_batch)
 
@@ -56,15 +59,23 @@ def use(eng: engine.Engine, generator: random.Random) -> None:
     """A little of everything; errors in words are what a damaged arena deserves."""
     name = generator.choice(list(POLICIES))
     with contextlib.suppress(ArenaError, LookupError):
-        permit = eng.policy(name).try_acquire()
+        important, other = generator.choices(range(1, 6), k=2)
+        left = generator.choice((None, 0.001))
+        held = eng.policy(name).try_acquire(priority=other, revocable=generator.random() < 0.5)
+        permit = eng.policy(name).try_acquire(priority=important, deadline=left)
+        assert held.reason or held.revoked in (False, True)
         if permit:
             getattr(permit, generator.choice(("success", "failure", "ignore")))()
     with contextlib.suppress(ArenaError, wire.WireError):
-        answer = wire.admit(eng.arena, b"\x0a" + bytes([len(name)]) + name.encode())
-        if (at := answer.find(b"\x1a\x18")) >= 0:
-            wire.report(eng.arena, b"\x0a" + answer[at + 1 : at + 26] + b"\x10\x01")
+        if token := token_of(wire.admit(eng.arena, b"\x0a" + bytes([len(name)]) + name.encode())):
+            wire.report(eng.arena, b"\x0a" + bytes([len(token)]) + token + b"\x10\x01")
     with contextlib.suppress(ArenaError):
         engine.Counter(name=f"c{generator.randrange(3)}", engine=eng).inc()
+
+
+def token_of(answer: bytes) -> bytes:
+    """The permit of an AdmitResponse, or nothing."""
+    return answer[4 : 4 + answer[3]] if answer.startswith(b"\x08\x01\x1a") else b""
 
 
 # ---- the arena's image ----
@@ -167,16 +178,16 @@ def token(until: float, seed: int) -> dict[str, int]:
     with engine.Engine(arena_size=ARENA_BYTES) as eng:
         bind(eng)
         while time.monotonic() < until:
-            answer = wire.admit(eng.arena, b"\x0a\x04pool")
-            at = answer.index(b"\x1a\x18") + 2
-            permit = answer[at : at + 24]
+            name = generator.choice((b"pool", b"load"))
+            permit = token_of(wire.admit(eng.arena, b"\x0a\x04" + name))
             for _ in range(50):
                 forged = altered(permit, generator)
                 if forged != permit and len(forged) < 128:
                     said = b"\x0a" + bytes([len(forged)]) + forged + b"\x10\x01"
                     counts["believed"] += wire.report(eng.arena, said) != b"\x08\x03"
                     counts["tries"] += 1
-            assert wire.report(eng.arena, b"\x0a\x18" + permit + b"\x10\x01") == b"\x08\x01"
+            said = b"\x0a" + bytes([len(permit)]) + permit + b"\x10\x01"
+            assert wire.report(eng.arena, said) == b"\x08\x01"
     return counts
 
 

@@ -210,6 +210,70 @@ def fork_while_waiting(arena: str) -> None:
     say({"refused": refused, "queued": queued, "settled": settled, "later": in_child(ask_later)})
 
 
+# ---- load shedder ----
+
+
+def share_a_shedder(arena: str, board: str, seat: str, tries: str) -> None:
+    """Take and give back places of all classes; a cell has one holder at a time."""
+    load = engine.Engine(arena).policy("load/eight")
+    generator = random.Random(int(seat))
+    mine = int(seat) + 1
+    held: deque[Any] = deque()
+    overlaps = admitted = refused = 0
+    with shared_words(board) as owners:
+        say("ready")
+        told()
+        for _ in range(int(tries)):
+            permit = load.try_acquire(priority=generator.randint(1, 5))
+            if permit:
+                overlaps += owners[permit.seat[0]] != 0
+                owners[permit.seat[0]] = mine
+                held.append(permit)
+                admitted += 1
+            else:
+                refused += 1
+            while len(held) > generator.randint(0, 7):
+                overlaps += owners[held[0].seat[0]] != mine
+                owners[held[0].seat[0]] = 0
+                held.popleft().success()
+        for permit in held:
+            owners[permit.seat[0]] = 0
+    say({"overlaps": overlaps, "admitted": admitted, "refused": refused})
+    told()
+
+
+def revoke_one_another(arena: str, seat: str, tries: str) -> None:
+    """Take revocable places of all classes; how many were seen to be lost."""
+    load = engine.Engine(arena).policy("load/eight")
+    generator = random.Random(int(seat))
+    held: deque[Any] = deque()
+    lost = admitted = 0
+    say("ready")
+    told()
+    for _ in range(int(tries)):
+        permit = load.try_acquire(priority=generator.randint(1, 5), revocable=True)
+        if permit:
+            held.append(permit)
+            admitted += 1
+        while len(held) > generator.randint(0, 7):
+            lost += held[0].revoked
+            held.popleft().success()
+    permit = None
+    held.clear()
+    say({"lost": lost, "admitted": admitted})
+    told()
+
+
+def shed_for_ever(arena: str) -> None:
+    """Take and give back places until killed."""
+    load = engine.Engine(arena).policy("load/eight")
+    say("ready")
+    while True:
+        permits = [load.try_acquire(priority=1, revocable=True) for _ in range(3)]
+        for permit in filter(None, permits):
+            permit.success()
+
+
 # ---- counters and rates ----
 
 

@@ -26,7 +26,9 @@ from models import (
     SlidingModel,
     ThrottleModel,
     TrialModel,
+    Wish,
     rate_model,
+    shedder_model,
 )
 
 from engine import Engine, Feature, HealthCheck, Policy, rules
@@ -118,26 +120,40 @@ def bulkheads(holds: st.SearchStrategy[float | None]) -> st.SearchStrategy[rules
     )
 
 
+@st.composite
+def shedders(draw: st.DrawFn) -> rules.Shedder:
+    limit = draw(st.integers(1, 12) | st.sampled_from(("aimd", "vegas", "gradient2")))
+    if isinstance(limit, int):
+        return rules.Shedder(limit)
+    least, initial, most = sorted(draw(st.tuples(*[st.integers(1, 30)] * 3)))
+    timeout = draw(st.none() | SECONDS) if limit == "aimd" else None
+    return rules.Shedder(
+        limit, min_limit=least, initial=initial, max_limit=most, timeout=timeout, max_lag=0.1
+    )
+
+
 class PolicyMachine(RuleBasedStateMachine):
     """A policy and its model, side by side; subclasses choose the rules."""
 
     breaker: st.SearchStrategy[rules.Breaker | None] = st.none()
+    shedder: st.SearchStrategy[rules.Shedder | None] = st.none()
     bulkhead: st.SearchStrategy[rules.Bulkhead | None] = st.none()
     budget: st.SearchStrategy[rules.RetryBudget | None] = st.none()
     rate: st.SearchStrategy[rules.RateLimit | None] = st.none()
 
     @initialize(data=st.data(), start=STARTS)
     def begin(self, data: st.DataObject, start: int) -> None:
-        kinds = (self.breaker, self.bulkhead, self.budget, self.rate)
-        breaker, bulkhead, budget, rate = map(data.draw, kinds)
+        kinds = (self.breaker, self.shedder, self.bulkhead, self.budget, self.rate)
+        breaker, shedder, bulkhead, budget, rate = drawn = [data.draw(kind) for kind in kinds]
         self.now = start
         self.clock = ManualClock(float(max(1, start // NS)))
         self.clock.advance((start - max(1, start // NS) * NS) / NS)
         self.engine = Engine(clock=self.clock, arena_size=4 << 20)
-        chosen = [one for one in (breaker, bulkhead, budget, rate) if one is not None]
+        chosen = [one for one in drawn if one is not None]
         self.policy = Policy("model/checked", *chosen, engine=self.engine)
         self.model = PolicyModel(
             BreakerModel(*breaker.core()) if breaker else None,
+            shedder_model(*shedder.core()) if shedder else None,
             BulkheadModel(*bulkhead.core()[:2]) if bulkhead else None,
             BudgetModel(*budget.core(), born=start) if budget else None,
             rate_model(*rate.core()) if rate else None,
@@ -169,16 +185,40 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @rule(cost=st.integers(-1, 4) | st.integers(1, 40), attempt=st.sampled_from((1, 1, 1, 2, 7)))
     def acquire(self, cost: int, attempt: int = 1) -> None:
-        verdict = self.policy.try_acquire(cost, attempt=attempt)
-        expected = self.model.acquire(self.now, cost, attempt)
+        self._acquire(cost, Wish(attempt=attempt), None)
+
+    @precondition(lambda self: self.model.shedder)
+    @rule(
+        rank=st.integers(0, 4),
+        revocable=st.booleans(),
+        deadline=st.none() | st.just(0.0) | st.just(-0.5) | SECONDS,
+        times=st.integers(1, 6),
+    )
+    def acquire_as(self, rank: int, revocable: bool, deadline: float | None, times: int) -> None:
+        left = 0 if deadline is None else int(max(deadline, -1.0) * 1e9) or -1
+        for _ in range(times):
+            self._acquire(1, Wish(rank, revocable, left), deadline)
+
+    @precondition(lambda self: self.model.shedder)
+    @rule(lag=st.sampled_from((0.0, 0.1, 0.11, 0.2, 5.0)) | st.floats(0.0, 0.5))
+    def note_lag(self, lag: float) -> None:
+        self.policy.note_lag(lag)
+        self.model.shedder.note_lag(int(lag * 1e9), self.now)
+
+    def _acquire(self, cost: int, wish: Wish, deadline: float | None) -> None:
+        said = (wish.rank + 1, wish.attempt, deadline, wish.revocable)
+        verdict = self.policy.try_acquire(cost, None, *said)
+        expected = self.model.acquire(self.now, cost, wish)
         if not isinstance(expected, Admission):
             assert not verdict, "admitted, and should not have been"
             assert (verdict.reason, verdict.retry_after) == (expected[0], expected[1] / NS)
             return
         assert verdict, f"{verdict!r} should have been admitted"
+        if expected.seat:
+            expected.seat.cell = verdict.seat[0]
         self.counts["admitted"] += 1
         self.taken.append((self.now, cost))
-        if self.model.breaker or self.model.bulkhead:
+        if self.model.breaker or self.model.bulkhead or self.model.shedder:
             self.out.append((verdict, expected))
 
     @rule(times=st.integers(2, 40), outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1))
@@ -225,6 +265,12 @@ class PolicyMachine(RuleBasedStateMachine):
             assert seen.retry_budget.remaining == model.remaining(self.now)
         if model := self.model.bulkhead:
             assert seen.bulkhead.in_use == model.in_use(self.now)
+        if model := self.model.shedder:
+            assert seen.shedder.in_use == len(model.seats)
+            assert seen.shedder.limit == model.limit(self.now)
+            ranks = [seat.rank for seat in model.seats]
+            assert list(seen.shedder.by_class.values()) == [ranks.count(r) for r in range(5)]
+            assert all(permit.revoked == out.seat.revoked for permit, out in self.out)
         if model := self.model.breaker:
             circuit = seen.breaker
             assert (circuit.state, circuit.generation) == (model.shown(self.now), model.generation)
@@ -536,8 +582,13 @@ class BreakerMachine(PolicyMachine):
     breaker = breakers()
 
 
+class ShedderMachine(PolicyMachine):
+    shedder = shedders()
+
+
 class AllRulesMachine(PolicyMachine):
     breaker = breakers()
+    shedder = shedders()
     bulkhead = bulkheads(st.none())
     budget = st.none() | budgets()
     rate = rate_limits()
@@ -553,5 +604,6 @@ TestThrottle = ThrottleMachine.TestCase
 TestFlag = FlagMachine.TestCase
 TestCheck = CheckMachine.TestCase
 TestTrial = TrialMachine.TestCase
+TestShedder = ShedderMachine.TestCase
 TestBreaker = BreakerMachine.TestCase
 TestAllRules = AllRulesMachine.TestCase

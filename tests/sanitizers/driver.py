@@ -18,6 +18,9 @@ def rules_of(turn: int) -> tuple[rules.Rule, ...]:
         rules.Breaker(
             window=50, min_calls=4, open_for=0.01, open_backoff=1, probes=3, probe_timeout=0.05
         ),
+        rules.Shedder(
+            ("gradient2", "vegas", "aimd")[turn % 3], initial=4, min_limit=2, max_limit=9 + turn
+        ),
         rules.Bulkhead(3 + turn % 40, queue=1 + turn % 20),
         rules.RateLimit("1000000/s", burst=1_003 + turn % 40),
     )

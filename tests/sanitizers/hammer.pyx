@@ -18,6 +18,7 @@ from engine.core.keys cimport subject
 from engine.core.layout cimport ADM_COUNTERS, ADM_OK, adm_params
 from engine.core.limiter cimport limiter_adjust, limiter_remaining, limiter_take
 from engine.core.meter cimport durations, meter_sum
+from engine.core.shedder cimport seating, shedder_enter, shedder_leave, shedder_limit, shedder_revoke, wish
 from engine.core.view cimport adm_view, view_of
 from engine.core.waiting cimport announce, ring
 from engine.core.window cimport window_append, window_tally
@@ -55,6 +56,28 @@ cdef uint64_t _patterns(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t
     return taken
 
 
+cdef uint64_t _shed(adm_view *view, uint32_t owner, int64_t now_ns, uint32_t *seed) noexcept nogil:
+    """Two calls under the load shedder, of which the second may revoke the first of another thread; how many were admitted."""
+    cdef wish wanted
+    cdef seating held[2]
+    cdef uint64_t had = 0
+    cdef uint32_t k
+    wanted.owner = owner
+    wanted.life_ns = 0
+    wanted.deadline_ns = 50 * MS
+    for k in range(2):
+        wanted.rank = _random(seed) % 5
+        wanted.revocable = _random(seed) % 2
+        if shedder_enter(view, &wanted, now_ns, True, &held[k]) == ADM_OK and (
+                not held[k].by_revoking or shedder_revoke(view, &wanted, now_ns, &held[k])):
+            had += 1
+    for k in range(2):
+        if held[k].word:
+            shedder_leave(view, &held[k], True, _random(seed) % 4 == 0, MS, now_ns)
+    shedder_limit(view, now_ns)
+    return had
+
+
 cdef uint64_t _fused(adm_view *view, uint32_t owner, int64_t now_ns) noexcept nogil:
     """All rules in one call, as a policy does it, and what was taken handed back; then counted as if it had been used."""
     cdef verdict given
@@ -82,6 +105,7 @@ def hammer(Arena arena not None, row, uint64_t times, uint32_t seed):
             if turn % 64 == 0:
                 meter_sum(arena, view.row, counts, &took)
             had += _patterns(view, owner, now_ns, &seed)
+            had += _shed(view, owner, now_ns, &seed)
             had += _fused(view, owner, now_ns)
     return had
 

@@ -52,6 +52,8 @@ def verdict_is_narrowed_by_its_truth() -> None:
     if verdict:
         assert_type(verdict, Permit)
         assert_type(verdict.success(), bool)
+        assert_type(verdict.revoked, bool)
+        assert_type(verdict.seat, tuple[int, int] | None)
     else:
         assert_type(verdict, Refusal)
         assert_type(verdict.retry_after, float)

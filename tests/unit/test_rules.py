@@ -20,6 +20,7 @@ from engine.rules import (
     RateLimit,
     RetryBudget,
     Rule,
+    Shedder,
     Throttle,
     force_ns,
     parameters,
@@ -264,12 +265,66 @@ def test_interval_never_exceeds_the_rate(count: int, unit: str, burst: int) -> N
             RateLimit(f"{count}/{unit}", burst=burst)
 
 
+SHARES = (1_000, 950, 850, 700, 500)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (64, (0, 64, 64, 64)),
+        ("aimd", (1, 20, 20, 200)),
+        ("vegas", (2, 20, 1, 1_000)),
+        ("gradient2", (3, 20, 20, 200)),
+    ],
+)
+def test_shedder_has_the_limits_that_are_published(
+    limit: int | str, expected: tuple[int, ...]
+) -> None:
+    assert Shedder(limit).core() == (*expected, 5_000_000_000, *SHARES, 100_000_000)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"max_limit": 8}, (8, 8, 8)),
+        ({"min_limit": 300}, (300, 300, 300)),
+        ({"initial": 5}, (5, 5, 200)),
+        ({"initial": 500}, (500, 20, 500)),
+        ({"min_limit": 3, "max_limit": 30}, (20, 3, 30)),
+    ],
+)
+def test_usual_limits_give_way_to_what_is_said(
+    given: dict[str, int], expected: tuple[int, ...]
+) -> None:
+    assert Shedder("aimd", **given).core()[1:4] == expected
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"limit": 9, "initial": 3}, "initial .3. is of a limit that adapts"),
+        ({"limit": "vegas", "timeout": "1s"}, "timeout is of limit aimd alone"),
+        ({"limit": "aimd", "min_limit": 9, "max_limit": 8}, "min_limit .9. must be at most"),
+        ({"limit": "aimd", "initial": 9, "max_limit": 8}, "initial .9. must be from"),
+        ({"limit": "aimd", "initial": 9, "min_limit": 10}, "initial .9. must be from"),
+        ({"limit": "gradient"}, "limit = 'gradient': must be one of"),
+        ({"limit": 0}, "limit = 0: must be at least 1"),
+    ],
+)
+def test_shedder_complains_about_limits_that_contradict(
+    parameters: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Shedder(**parameters)
+
+
 def test_kinds_are_in_order_of_judgement() -> None:
     assert list(KINDS.items()) == [
         ("feature", Feature),
         ("health", Health),
         ("breaker", Breaker),
         ("throttle", Throttle),
+        ("shedder", Shedder),
         ("bulkhead", Bulkhead),
         ("retry_budget", RetryBudget),
         ("rate_limit", RateLimit),

@@ -24,55 +24,55 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'server/pb/admittance/v1/admission.proto\x12\radmittance.v1\"\xe7\x01\n\x0c\x41\x64mitRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04\x63ost\x18\x03 \x01(\r\x12)\n\x08priority\x18\x04 \x01(\x0e\x32\x17.admittance.v1.Priority\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x13\n\x0bmax_wait_ms\x18\x06 \x01(\r\x12\x0f\n\x07hold_ms\x18\x07 \x01(\r\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x08 \x01(\r\x12\x12\n\nrequest_id\x18\t \x01(\t\x12!\n\x04mode\x18\n \x01(\x0e\x32\x13.admittance.v1.Mode\"2\n\tInjection\x12\x10\n\x08\x64\x65lay_ms\x18\x01 \x01(\r\x12\x13\n\x0bgrpc_status\x18\x02 \x01(\r\"\xdc\x02\n\rAdmitResponse\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.admittance.v1.Decision\x12%\n\x06reason\x18\x02 \x01(\x0e\x32\x15.admittance.v1.Reason\x12\x0e\n\x06permit\x18\x03 \x01(\x0c\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\x04\x12!\n\x04rule\x18\x05 \x01(\x0e\x32\x13.admittance.v1.Rule\x12\x11\n\tremaining\x18\x06 \x01(\x04\x12\r\n\x05limit\x18\x07 \x01(\x04\x12\r\n\x05level\x18\x08 \x01(\r\x12\x14\n\x0cwould_refuse\x18\t \x01(\x08\x12(\n\x06inject\x18\n \x01(\x0b\x32\x18.admittance.v1.Injection\x12\x16\n\x0epolicy_version\x18\x0b \x01(\x04\x12%\n\x06source\x18\x0c \x01(\x0e\x32\x15.admittance.v1.Source\"W\n\x11\x41\x64mitBatchRequest\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.admittance.v1.AdmitRequest\x12\x16\n\x0e\x61ll_or_nothing\x18\x02 \x01(\x08\"A\n\x12\x41\x64mitBatchResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.admittance.v1.AdmitResponse\"\x94\x01\n\rReportRequest\x12\x0e\n\x06permit\x18\x01 \x01(\x0c\x12\'\n\x07outcome\x18\x02 \x01(\x0e\x32\x16.admittance.v1.Outcome\x12\x13\n\x0b\x64uration_us\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x63tual_cost\x18\x04 \x01(\r\x12\x11\n\textend_ms\x18\x05 \x01(\r\x12\r\n\x05\x66inal\x18\x06 \x01(\x08\"N\n\x0eReportResponse\x12+\n\x06result\x18\x01 \x01(\x0e\x32\x1b.admittance.v1.ReportResult\x12\x0f\n\x07revoked\x18\x02 \x01(\x08\"A\n\x12ReportBatchRequest\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.admittance.v1.ReportRequest\"C\n\x13ReportBatchResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.admittance.v1.ReportResponse\"\x85\x01\n\x0eSessionRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x05\x61\x64mit\x18\x02 \x01(\x0b\x32\x1b.admittance.v1.AdmitRequestH\x00\x12.\n\x06report\x18\x03 \x01(\x0b\x32\x1c.admittance.v1.ReportRequestH\x00\x42\t\n\x07request\"\x9c\x01\n\x0fSessionResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12-\n\x05\x61\x64mit\x18\x02 \x01(\x0b\x32\x1c.admittance.v1.AdmitResponseH\x00\x12/\n\x06report\x18\x03 \x01(\x0b\x32\x1d.admittance.v1.ReportResponseH\x00\x12\x11\n\x07revoked\x18\x04 \x01(\x0cH\x00\x42\n\n\x08response\"Y\n\x0cLeaseRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04want\x18\x03 \x01(\x04\x12\x10\n\x08lease_id\x18\x04 \x01(\x0c\x12\x0c\n\x04used\x18\x05 \x01(\x04\"\x87\x01\n\rLeaseResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12\x0f\n\x07granted\x18\x02 \x01(\x04\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\r\x12\x18\n\x10refresh_after_ms\x18\x04 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\x04\x12\x11\n\tsafe_rate\x18\x06 \x01(\x01*h\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x43ISION_ADMITTED\x10\x01\x12\x14\n\x10\x44\x45\x43ISION_REFUSED\x10\x02\x12\x15\n\x11\x44\x45\x43ISION_DEGRADED\x10\x03*\x97\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13REASON_RATE_LIMITED\x10\x01\x12\x18\n\x14REASON_BULKHEAD_FULL\x10\x02\x12\x17\n\x13REASON_CIRCUIT_OPEN\x10\x03\x12\x0f\n\x0bREASON_SHED\x10\x04\x12\x13\n\x0fREASON_DEGRADED\x10\x05\x12\x17\n\x13REASON_RETRY_BUDGET\x10\x06\x12\x13\n\x0fREASON_DEADLINE\x10\x07\x12\x10\n\x0cREASON_CHAOS\x10\x08\x12\x14\n\x10REASON_UNHEALTHY\x10\t\x12\x19\n\x15REASON_UNKNOWN_POLICY\x10\n\x12\x12\n\x0eREASON_INVALID\x10\x0b*\xc5\x01\n\x04Rule\x12\x14\n\x10RULE_UNSPECIFIED\x10\x00\x12\x13\n\x0fRULE_RATE_LIMIT\x10\x01\x12\x11\n\rRULE_BULKHEAD\x10\x02\x12\x10\n\x0cRULE_BREAKER\x10\x03\x12\x10\n\x0cRULE_SHEDDER\x10\x04\x12\x15\n\x11RULE_RETRY_BUDGET\x10\x05\x12\x10\n\x0cRULE_FEATURE\x10\x06\x12\x0e\n\nRULE_CHAOS\x10\x07\x12\x0f\n\x0bRULE_HEALTH\x10\x08\x12\x11\n\rRULE_THROTTLE\x10\t*\x8d\x01\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x11\n\rPRIORITY_HIGH\x10\x02\x12\x13\n\x0fPRIORITY_NORMAL\x10\x03\x12\x10\n\x0cPRIORITY_LOW\x10\x04\x12\x16\n\x12PRIORITY_SHEDDABLE\x10\x05*=\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n\x0cMODE_ENFORCE\x10\x01\x12\r\n\tMODE_PEEK\x10\x02*a\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_SUCCESS\x10\x01\x12\x13\n\x0fOUTCOME_FAILURE\x10\x02\x12\x13\n\x0fOUTCOME_IGNORED\x10\x03*\x9f\x01\n\x0cReportResult\x12\x1d\n\x19REPORT_RESULT_UNSPECIFIED\x10\x00\x12\x19\n\x15REPORT_RESULT_SETTLED\x10\x01\x12!\n\x1dREPORT_RESULT_ALREADY_SETTLED\x10\x02\x12\x16\n\x12REPORT_RESULT_VOID\x10\x03\x12\x1a\n\x16REPORT_RESULT_EXTENDED\x10\x04*k\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSOURCE_LOCAL\x10\x01\x12\x10\n\x0cSOURCE_LEASE\x10\x02\x12\x10\n\x0cSOURCE_STORE\x10\x03\x12\x13\n\x0fSOURCE_FALLBACK\x10\x04\x32\xd1\x03\n\tAdmission\x12\x42\n\x05\x41\x64mit\x12\x1b.admittance.v1.AdmitRequest\x1a\x1c.admittance.v1.AdmitResponse\x12\x45\n\x06Report\x12\x1c.admittance.v1.ReportRequest\x1a\x1d.admittance.v1.ReportResponse\x12Q\n\nAdmitBatch\x12 .admittance.v1.AdmitBatchRequest\x1a!.admittance.v1.AdmitBatchResponse\x12T\n\x0bReportBatch\x12!.admittance.v1.ReportBatchRequest\x1a\".admittance.v1.ReportBatchResponse\x12L\n\x07Session\x12\x1d.admittance.v1.SessionRequest\x1a\x1e.admittance.v1.SessionResponse(\x01\x30\x01\x12\x42\n\x05Lease\x12\x1b.admittance.v1.LeaseRequest\x1a\x1c.admittance.v1.LeaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'server/pb/admittance/v1/admission.proto\x12\radmittance.v1\"\xfa\x01\n\x0c\x41\x64mitRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04\x63ost\x18\x03 \x01(\r\x12)\n\x08priority\x18\x04 \x01(\x0e\x32\x17.admittance.v1.Priority\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x13\n\x0bmax_wait_ms\x18\x06 \x01(\r\x12\x0f\n\x07hold_ms\x18\x07 \x01(\r\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x08 \x01(\r\x12\x12\n\nrequest_id\x18\t \x01(\t\x12!\n\x04mode\x18\n \x01(\x0e\x32\x13.admittance.v1.Mode\x12\x11\n\trevocable\x18\x0b \x01(\x08\"2\n\tInjection\x12\x10\n\x08\x64\x65lay_ms\x18\x01 \x01(\r\x12\x13\n\x0bgrpc_status\x18\x02 \x01(\r\"\xdc\x02\n\rAdmitResponse\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.admittance.v1.Decision\x12%\n\x06reason\x18\x02 \x01(\x0e\x32\x15.admittance.v1.Reason\x12\x0e\n\x06permit\x18\x03 \x01(\x0c\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\x04\x12!\n\x04rule\x18\x05 \x01(\x0e\x32\x13.admittance.v1.Rule\x12\x11\n\tremaining\x18\x06 \x01(\x04\x12\r\n\x05limit\x18\x07 \x01(\x04\x12\r\n\x05level\x18\x08 \x01(\r\x12\x14\n\x0cwould_refuse\x18\t \x01(\x08\x12(\n\x06inject\x18\n \x01(\x0b\x32\x18.admittance.v1.Injection\x12\x16\n\x0epolicy_version\x18\x0b \x01(\x04\x12%\n\x06source\x18\x0c \x01(\x0e\x32\x15.admittance.v1.Source\"W\n\x11\x41\x64mitBatchRequest\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.admittance.v1.AdmitRequest\x12\x16\n\x0e\x61ll_or_nothing\x18\x02 \x01(\x08\"A\n\x12\x41\x64mitBatchResponse\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.admittance.v1.AdmitResponse\"\x94\x01\n\rReportRequest\x12\x0e\n\x06permit\x18\x01 \x01(\x0c\x12\'\n\x07outcome\x18\x02 \x01(\x0e\x32\x16.admittance.v1.Outcome\x12\x13\n\x0b\x64uration_us\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x63tual_cost\x18\x04 \x01(\r\x12\x11\n\textend_ms\x18\x05 \x01(\r\x12\r\n\x05\x66inal\x18\x06 \x01(\x08\"N\n\x0eReportResponse\x12+\n\x06result\x18\x01 \x01(\x0e\x32\x1b.admittance.v1.ReportResult\x12\x0f\n\x07revoked\x18\x02 \x01(\x08\"A\n\x12ReportBatchRequest\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.admittance.v1.ReportRequest\"C\n\x13ReportBatchResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.admittance.v1.ReportResponse\"\x85\x01\n\x0eSessionRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x05\x61\x64mit\x18\x02 \x01(\x0b\x32\x1b.admittance.v1.AdmitRequestH\x00\x12.\n\x06report\x18\x03 \x01(\x0b\x32\x1c.admittance.v1.ReportRequestH\x00\x42\t\n\x07request\"\x9c\x01\n\x0fSessionResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12-\n\x05\x61\x64mit\x18\x02 \x01(\x0b\x32\x1c.admittance.v1.AdmitResponseH\x00\x12/\n\x06report\x18\x03 \x01(\x0b\x32\x1d.admittance.v1.ReportResponseH\x00\x12\x11\n\x07revoked\x18\x04 \x01(\x0cH\x00\x42\n\n\x08response\"Y\n\x0cLeaseRequest\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04want\x18\x03 \x01(\x04\x12\x10\n\x08lease_id\x18\x04 \x01(\x0c\x12\x0c\n\x04used\x18\x05 \x01(\x04\"\x87\x01\n\rLeaseResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\x0c\x12\x0f\n\x07granted\x18\x02 \x01(\x04\x12\x0e\n\x06ttl_ms\x18\x03 \x01(\r\x12\x18\n\x10refresh_after_ms\x18\x04 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\x04\x12\x11\n\tsafe_rate\x18\x06 \x01(\x01*h\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x43ISION_ADMITTED\x10\x01\x12\x14\n\x10\x44\x45\x43ISION_REFUSED\x10\x02\x12\x15\n\x11\x44\x45\x43ISION_DEGRADED\x10\x03*\x97\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13REASON_RATE_LIMITED\x10\x01\x12\x18\n\x14REASON_BULKHEAD_FULL\x10\x02\x12\x17\n\x13REASON_CIRCUIT_OPEN\x10\x03\x12\x0f\n\x0bREASON_SHED\x10\x04\x12\x13\n\x0fREASON_DEGRADED\x10\x05\x12\x17\n\x13REASON_RETRY_BUDGET\x10\x06\x12\x13\n\x0fREASON_DEADLINE\x10\x07\x12\x10\n\x0cREASON_CHAOS\x10\x08\x12\x14\n\x10REASON_UNHEALTHY\x10\t\x12\x19\n\x15REASON_UNKNOWN_POLICY\x10\n\x12\x12\n\x0eREASON_INVALID\x10\x0b*\xc5\x01\n\x04Rule\x12\x14\n\x10RULE_UNSPECIFIED\x10\x00\x12\x13\n\x0fRULE_RATE_LIMIT\x10\x01\x12\x11\n\rRULE_BULKHEAD\x10\x02\x12\x10\n\x0cRULE_BREAKER\x10\x03\x12\x10\n\x0cRULE_SHEDDER\x10\x04\x12\x15\n\x11RULE_RETRY_BUDGET\x10\x05\x12\x10\n\x0cRULE_FEATURE\x10\x06\x12\x0e\n\nRULE_CHAOS\x10\x07\x12\x0f\n\x0bRULE_HEALTH\x10\x08\x12\x11\n\rRULE_THROTTLE\x10\t*\x8d\x01\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x11\n\rPRIORITY_HIGH\x10\x02\x12\x13\n\x0fPRIORITY_NORMAL\x10\x03\x12\x10\n\x0cPRIORITY_LOW\x10\x04\x12\x16\n\x12PRIORITY_SHEDDABLE\x10\x05*=\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n\x0cMODE_ENFORCE\x10\x01\x12\r\n\tMODE_PEEK\x10\x02*a\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_SUCCESS\x10\x01\x12\x13\n\x0fOUTCOME_FAILURE\x10\x02\x12\x13\n\x0fOUTCOME_IGNORED\x10\x03*\x9f\x01\n\x0cReportResult\x12\x1d\n\x19REPORT_RESULT_UNSPECIFIED\x10\x00\x12\x19\n\x15REPORT_RESULT_SETTLED\x10\x01\x12!\n\x1dREPORT_RESULT_ALREADY_SETTLED\x10\x02\x12\x16\n\x12REPORT_RESULT_VOID\x10\x03\x12\x1a\n\x16REPORT_RESULT_EXTENDED\x10\x04*k\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSOURCE_LOCAL\x10\x01\x12\x10\n\x0cSOURCE_LEASE\x10\x02\x12\x10\n\x0cSOURCE_STORE\x10\x03\x12\x13\n\x0fSOURCE_FALLBACK\x10\x04\x32\xd1\x03\n\tAdmission\x12\x42\n\x05\x41\x64mit\x12\x1b.admittance.v1.AdmitRequest\x1a\x1c.admittance.v1.AdmitResponse\x12\x45\n\x06Report\x12\x1c.admittance.v1.ReportRequest\x1a\x1d.admittance.v1.ReportResponse\x12Q\n\nAdmitBatch\x12 .admittance.v1.AdmitBatchRequest\x1a!.admittance.v1.AdmitBatchResponse\x12T\n\x0bReportBatch\x12!.admittance.v1.ReportBatchRequest\x1a\".admittance.v1.ReportBatchResponse\x12L\n\x07Session\x12\x1d.admittance.v1.SessionRequest\x1a\x1e.admittance.v1.SessionResponse(\x01\x30\x01\x12\x42\n\x05Lease\x12\x1b.admittance.v1.LeaseRequest\x1a\x1c.admittance.v1.LeaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'server.pb.admittance.v1.admission_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISION']._serialized_start=1742
-  _globals['_DECISION']._serialized_end=1846
-  _globals['_REASON']._serialized_start=1849
-  _globals['_REASON']._serialized_end=2128
-  _globals['_RULE']._serialized_start=2131
-  _globals['_RULE']._serialized_end=2328
-  _globals['_PRIORITY']._serialized_start=2331
-  _globals['_PRIORITY']._serialized_end=2472
-  _globals['_MODE']._serialized_start=2474
-  _globals['_MODE']._serialized_end=2535
-  _globals['_OUTCOME']._serialized_start=2537
-  _globals['_OUTCOME']._serialized_end=2634
-  _globals['_REPORTRESULT']._serialized_start=2637
-  _globals['_REPORTRESULT']._serialized_end=2796
-  _globals['_SOURCE']._serialized_start=2798
-  _globals['_SOURCE']._serialized_end=2905
+  _globals['_DECISION']._serialized_start=1761
+  _globals['_DECISION']._serialized_end=1865
+  _globals['_REASON']._serialized_start=1868
+  _globals['_REASON']._serialized_end=2147
+  _globals['_RULE']._serialized_start=2150
+  _globals['_RULE']._serialized_end=2347
+  _globals['_PRIORITY']._serialized_start=2350
+  _globals['_PRIORITY']._serialized_end=2491
+  _globals['_MODE']._serialized_start=2493
+  _globals['_MODE']._serialized_end=2554
+  _globals['_OUTCOME']._serialized_start=2556
+  _globals['_OUTCOME']._serialized_end=2653
+  _globals['_REPORTRESULT']._serialized_start=2656
+  _globals['_REPORTRESULT']._serialized_end=2815
+  _globals['_SOURCE']._serialized_start=2817
+  _globals['_SOURCE']._serialized_end=2924
   _globals['_ADMITREQUEST']._serialized_start=59
-  _globals['_ADMITREQUEST']._serialized_end=290
-  _globals['_INJECTION']._serialized_start=292
-  _globals['_INJECTION']._serialized_end=342
-  _globals['_ADMITRESPONSE']._serialized_start=345
-  _globals['_ADMITRESPONSE']._serialized_end=693
-  _globals['_ADMITBATCHREQUEST']._serialized_start=695
-  _globals['_ADMITBATCHREQUEST']._serialized_end=782
-  _globals['_ADMITBATCHRESPONSE']._serialized_start=784
-  _globals['_ADMITBATCHRESPONSE']._serialized_end=849
-  _globals['_REPORTREQUEST']._serialized_start=852
-  _globals['_REPORTREQUEST']._serialized_end=1000
-  _globals['_REPORTRESPONSE']._serialized_start=1002
-  _globals['_REPORTRESPONSE']._serialized_end=1080
-  _globals['_REPORTBATCHREQUEST']._serialized_start=1082
-  _globals['_REPORTBATCHREQUEST']._serialized_end=1147
-  _globals['_REPORTBATCHRESPONSE']._serialized_start=1149
-  _globals['_REPORTBATCHRESPONSE']._serialized_end=1216
-  _globals['_SESSIONREQUEST']._serialized_start=1219
-  _globals['_SESSIONREQUEST']._serialized_end=1352
-  _globals['_SESSIONRESPONSE']._serialized_start=1355
-  _globals['_SESSIONRESPONSE']._serialized_end=1511
-  _globals['_LEASEREQUEST']._serialized_start=1513
-  _globals['_LEASEREQUEST']._serialized_end=1602
-  _globals['_LEASERESPONSE']._serialized_start=1605
-  _globals['_LEASERESPONSE']._serialized_end=1740
-  _globals['_ADMISSION']._serialized_start=2908
-  _globals['_ADMISSION']._serialized_end=3373
+  _globals['_ADMITREQUEST']._serialized_end=309
+  _globals['_INJECTION']._serialized_start=311
+  _globals['_INJECTION']._serialized_end=361
+  _globals['_ADMITRESPONSE']._serialized_start=364
+  _globals['_ADMITRESPONSE']._serialized_end=712
+  _globals['_ADMITBATCHREQUEST']._serialized_start=714
+  _globals['_ADMITBATCHREQUEST']._serialized_end=801
+  _globals['_ADMITBATCHRESPONSE']._serialized_start=803
+  _globals['_ADMITBATCHRESPONSE']._serialized_end=868
+  _globals['_REPORTREQUEST']._serialized_start=871
+  _globals['_REPORTREQUEST']._serialized_end=1019
+  _globals['_REPORTRESPONSE']._serialized_start=1021
+  _globals['_REPORTRESPONSE']._serialized_end=1099
+  _globals['_REPORTBATCHREQUEST']._serialized_start=1101
+  _globals['_REPORTBATCHREQUEST']._serialized_end=1166
+  _globals['_REPORTBATCHRESPONSE']._serialized_start=1168
+  _globals['_REPORTBATCHRESPONSE']._serialized_end=1235
+  _globals['_SESSIONREQUEST']._serialized_start=1238
+  _globals['_SESSIONREQUEST']._serialized_end=1371
+  _globals['_SESSIONRESPONSE']._serialized_start=1374
+  _globals['_SESSIONRESPONSE']._serialized_end=1530
+  _globals['_LEASEREQUEST']._serialized_start=1532
+  _globals['_LEASEREQUEST']._serialized_end=1621
+  _globals['_LEASERESPONSE']._serialized_start=1624
+  _globals['_LEASERESPONSE']._serialized_end=1759
+  _globals['_ADMISSION']._serialized_start=2927
+  _globals['_ADMISSION']._serialized_end=3392
 # @@protoc_insertion_point(module_scope)

@@ -129,7 +129,7 @@ SOURCE_STORE: Source
 SOURCE_FALLBACK: Source
 
 class AdmitRequest(_message.Message):
-    __slots__ = ("policy", "key", "cost", "priority", "attempt", "max_wait_ms", "hold_ms", "deadline_ms", "request_id", "mode")
+    __slots__ = ("policy", "key", "cost", "priority", "attempt", "max_wait_ms", "hold_ms", "deadline_ms", "request_id", "mode", "revocable")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     COST_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,7 @@ class AdmitRequest(_message.Message):
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    REVOCABLE_FIELD_NUMBER: _ClassVar[int]
     policy: str
     key: str
     cost: int
@@ -150,7 +151,8 @@ class AdmitRequest(_message.Message):
     deadline_ms: int
     request_id: str
     mode: Mode
-    def __init__(self, policy: _Optional[str] = ..., key: _Optional[str] = ..., cost: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., attempt: _Optional[int] = ..., max_wait_ms: _Optional[int] = ..., hold_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., request_id: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ...) -> None: ...
+    revocable: bool
+    def __init__(self, policy: _Optional[str] = ..., key: _Optional[str] = ..., cost: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., attempt: _Optional[int] = ..., max_wait_ms: _Optional[int] = ..., hold_ms: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., request_id: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., revocable: bool = ...) -> None: ...
 
 class Injection(_message.Message):
     __slots__ = ("delay_ms", "grpc_status")
