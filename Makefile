@@ -33,7 +33,7 @@ test: $(VENV)/.dev
 	$(PY) -m pytest
 
 soak: $(VENV)/.dev
-	ADMITTANCE_SOAK=1 $(PY) -m pytest -s tests/processes/test_storm.py tests/crash tests/fuzz tests/property
+	ADMITTANCE_SOAK=1 $(PY) -m pytest -s tests/processes/test_storm.py tests/crash tests/fuzz tests/property tests/unit/test_keys.py
 
 sanitize: $(VENV)/.dev
 	$(PY) tests/sanitizers/run.py

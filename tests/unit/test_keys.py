@@ -118,6 +118,19 @@ def test_a_million_keys_have_room_in_64_mib(open_engine: Any) -> None:
     assert large.snapshot().arena.heap_used <= 1_000_000 * 70
 
 
+def test_flood_of_keys_touches_no_key_in_use(open_engine: Any, soak: bool) -> None:
+    """Ten keys to every cell: who has taken a token keeps its cell until that has come back."""
+    cells = 1_000_000 if soak else 100_000
+    flooded = open_engine(arena_size=64 << 20)
+    policy = keyed(flooded, "1/day", burst=1, max_keys=cells // 2)
+    admitted = [number for number in range(10 * cells) if policy.try_acquire(key=str(number))]
+    assert cells // 2 < len(admitted) <= cells
+    assert in_use(flooded) == len(admitted)
+    assert not any(policy.try_acquire(key=str(number)) for number in admitted)
+    refused = flooded.snapshot().policies[0].refused
+    assert refused == {"rate_limited": 10 * cells}
+
+
 def test_wire_uses_the_key_of_the_request(private: Engine) -> None:
     keyed(private, "2/s")
 
