@@ -25,6 +25,10 @@ cdef class Arena:
     cdef int lock_depth             # how often this process holds the init lock
     cdef object lines               # waiting.Lines: who waits for a policy in this process; None: nobody has yet
     cdef uint32_t queued            # how many do
+    cdef object hot_key             # the key that was hashed last; then its bytes and its hash
+    cdef const void *hot_bytes
+    cdef uint64_t hot_size
+    cdef uint64_t hot_hash[2]
     cdef object guard               # keeps the slow paths of this process's threads apart
     cdef object manual
     cdef readonly object path
