@@ -10,6 +10,7 @@ import pytest
 from engine import Counter, Engine, Policy, rules
 
 TIMES = 250_000
+KEYS = 4_000
 
 
 def test_counter_is_exact_when_four_processes_count(
@@ -85,16 +86,16 @@ def test_keys_are_exact_when_two_processes_meet_them_first_at_the_same_time(
     start: Callable[..., Any], open_engine: Callable[..., Engine], arena: Path, tmp_path: Path
 ) -> None:
     """Every cell has been used and is idle, so each new key claims one over another."""
-    rule = rules.RateLimit("1000/s", burst=3_600_000, key="tenant", max_keys=1)
+    rule = rules.RateLimit("1000/s", burst=3_600_000, key="tenant", max_keys=2 * KEYS)
     Policy("keyed/race", rule, engine=open_engine(arena))
     board = tmp_path / "board"
     board.write_bytes(bytes(16))
-    workers = [start("race_for_keys", arena, board, seat, 600) for seat in range(2)]
+    workers = [start("race_for_keys", arena, board, seat, KEYS) for seat in range(2)]
     assert [worker.hear() for worker in workers] == ["ready"] * 2
     for worker in workers:
         worker.tell("go")
     first, second = (worker.hear() for worker in workers)
-    assert [one + other for one, other in zip(first, second, strict=True)] == [5] * 600
+    assert [one + other for one, other in zip(first, second, strict=True)] == [5] * KEYS
     assert sum(first) > 0 < sum(second), "one of them never came first"
 
 

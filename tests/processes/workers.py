@@ -402,7 +402,7 @@ def race_for_keys(arena: str, board: str, seat: str, keys: str) -> None:
     """
     policy = engine.Engine(arena).policy("keyed/race")
     mine, theirs = int(seat), 1 - int(seat)
-    for number in range(5_000):
+    for number in range(20 * int(keys)):
         policy.try_acquire(key=f"at first {number}")
     admitted = []
     with shared_words(board) as words:
