@@ -86,7 +86,7 @@ cdef uint64_t _fused(adm_view *view, uint32_t owner, int64_t now_ns) noexcept no
     count_verdict(view, &given)
     if given.reason == ADM_OK:
         hand_back(view, &given, &asked, now_ns)
-        count_outcome(view, True, SUCCESS, now_ns & 0xFFFFF)
+        count_outcome(view, True, SUCCESS, now_ns & 0xFFFFF, now_ns)
     return given.reason == ADM_OK
 
 
