@@ -415,6 +415,8 @@ cdef uint32_t _shown(const adm_view *view, uint64_t seen, int64_t now_ns) noexce
     """The state for people: what is over is not shown any more, though nobody came to write it down."""
     if _ends_closed(view, seen, now_ns):
         return CLOSED
+    if _state(seen) > <uint32_t>FORCED_CLOSED:      # a damaged word; callers take it for open, too
+        return OPEN
     return OPEN if _state(seen) == FORCED_OPEN and _rest_ns(seen, now_ns) <= 0 else _state(seen)
 
 

@@ -12,9 +12,9 @@ cdef enum:
 
 
 cdef inline uint32_t flag_state(uint64_t word, int64_t now_ns) noexcept nogil:
-    """What is in force: an operator's flip until its time is over, else the configuration."""
+    """What is in force: an operator's flip until its time is over, else the configuration. A damaged word is a flip to off."""
     cdef int64_t end_ms = <int64_t>(word & ((<uint64_t>1 << 40) - 1))
-    return <uint32_t>(word >> 62) if now_ns < end_ms * 1000000 else <uint32_t>CONFIGURED
+    return min(<uint32_t>(word >> 62), <uint32_t>FORCED_OFF) if now_ns < end_ms * 1000000 else <uint32_t>CONFIGURED
 
 
 cdef inline uint32_t flag_flips(uint64_t word) noexcept nogil:
